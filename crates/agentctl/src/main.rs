@@ -1,0 +1,2 @@
+//! The AgentOS command line.
+fn main() {}

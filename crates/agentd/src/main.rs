@@ -1,0 +1,2 @@
+//! The AgentOS daemon: the machine, behind a ledger and a policy.
+fn main() {}

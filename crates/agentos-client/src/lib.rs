@@ -1,0 +1,1 @@
+//! Typed client of the AgentOS API over a Unix socket.

@@ -1,0 +1,1 @@
+//! Memory over markdown files, indexed for recall.

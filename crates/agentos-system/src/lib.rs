@@ -1,0 +1,1 @@
+//! Reading a Linux machine: processes, services, network, disks, users, journal.
