@@ -5,8 +5,12 @@
 
 pub mod bounded;
 pub mod catalog;
+pub mod event;
 pub mod health;
+pub mod ledger;
+pub mod memory;
 pub mod openapi;
+pub mod parse;
 pub mod problem;
 pub mod query;
 pub mod schema;
