@@ -67,6 +67,9 @@ macro_rules! queries {
         /// The names of all queries, in alphabetical order.
         pub const NAMES: &[&str] = &[$($query::NAME),*];
 
+        /// Each query's name and summary, in alphabetical order.
+        pub const SUMMARIES: &[(&str, &str)] = &[$(($query::NAME, $query::SUMMARY)),*];
+
         /// All queries with their schemas, in alphabetical order. Built on each call: keep the result.
         pub fn descriptions() -> Vec<QueryDescription> {
             vec![$(QueryDescription::of::<$query>()),*]
@@ -76,7 +79,19 @@ macro_rules! queries {
 
 // In alphabetical order, one line each: `processes::Processes,`.
 queries! {
+    boots::Boots,
+    connections::Connections,
+    failed_units::FailedUnits,
+    firewall::Firewall,
     health::Health,
+    journal::Journal,
+    listeners::Listeners,
+    network::Network,
+    packages::Packages,
+    service::Service,
+    services::Services,
+    sessions::Sessions,
+    timers::Timers,
 }
 
 #[cfg(test)]
