@@ -1,1 +1,17 @@
 //! Reading a Linux machine: processes, services, network, disks, users, journal.
+//!
+//! [`Machine::query`] answers a query of [`agentos_api::query`] by name, from JSON arguments to JSON bytes. Everything
+//! comes from the kernel and from system services directly; a program is run only where there is no interface.
+//! Nothing here changes the machine, prints, or reads its own environment. Every answer is bounded in size and time.
+
+mod accounts;
+mod dispatch;
+mod error;
+mod guard;
+mod machine;
+mod procfs;
+mod queries;
+
+pub use dispatch::names;
+pub use error::QueryError;
+pub use machine::{Machine, MachineOptions, Viewer};

@@ -1,0 +1,53 @@
+//! The machine that is read, and the little that is remembered between two readings of it.
+
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use crate::accounts::Accounts;
+use crate::guard::Guard;
+use crate::procfs::ticks::Ticks;
+use crate::queries;
+
+/// What the owner of a [`Machine`] decides about it.
+#[derive(Clone, Debug, Default)]
+pub struct MachineOptions {
+    /// Files and directories whose contents only an operator may read: agentd's keys and its state. Directories protect
+    /// all that is below them, also through hard links, bind mounts and `/proc/PID/root`.
+    pub protected: Vec<PathBuf>,
+}
+
+/// For whom the machine is read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Viewer {
+    /// The caller is the person who operates the machine, not the agent.
+    pub operator: bool,
+}
+
+/// The machine this process runs on.
+///
+/// One value is shared by all threads. It keeps the previous CPU counters, so that a percentage is over a real interval,
+/// and small caches; dropping it loses nothing.
+#[derive(Debug)]
+pub struct Machine {
+    pub(crate) accounts: Arc<Accounts>,
+    pub(crate) guard: Guard,
+    pub(crate) ticks: Ticks,
+    pub(crate) health: Mutex<queries::health::Kept>,
+}
+
+impl Machine {
+    /// A machine of which nothing has been read yet.
+    pub fn new(options: MachineOptions) -> Self {
+        Self {
+            accounts: Arc::default(),
+            guard: Guard::default(),
+            ticks: Ticks::of_this_kernel(),
+            health: Mutex::default(),
+        }
+    }
+}
+
+/// Locks what is kept between readings. A reader that panicked left at worst an older sample behind.
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
