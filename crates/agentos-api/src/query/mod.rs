@@ -10,6 +10,8 @@ use serde_json::Value;
 
 use crate::schema;
 
+pub mod path;
+
 /// A question about the machine: reading only.
 pub trait Query: 'static {
     /// The name a caller uses: lower case, words joined by underscores.
@@ -79,19 +81,36 @@ macro_rules! queries {
 
 // In alphabetical order, one line each: `processes::Processes,`.
 queries! {
+    block_devices::BlockDevices,
     boots::Boots,
+    cgroups::Cgroups,
     connections::Connections,
+    directory::Directory,
+    disks::Disks,
     failed_units::FailedUnits,
+    file::File,
+    find::Find,
     firewall::Firewall,
+    groups::Groups,
+    hardware::Hardware,
     health::Health,
     journal::Journal,
+    kernel::Kernel,
     listeners::Listeners,
+    memory::Memory,
     network::Network,
+    os::Os,
     packages::Packages,
+    pressure::Pressure,
+    process::Process,
+    processes::Processes,
     service::Service,
     services::Services,
     sessions::Sessions,
+    sysctl::Sysctl,
+    time::Time,
     timers::Timers,
+    users::Users,
 }
 
 #[cfg(test)]
