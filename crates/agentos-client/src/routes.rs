@@ -1,0 +1,102 @@
+//! One method per route.
+
+use agentos_api::event::{EventFilter, EventPage};
+use agentos_api::health::HealthReport;
+use agentos_api::ledger::{Checkpoint, InclusionProof};
+use agentos_api::memory::{
+    IngestRequest, MemoryHealth, RecallRequest, RecallResponse, StoreRequest, StoreResponse,
+};
+use agentos_api::query::Query;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use crate::client::Client;
+use crate::error::ClientError;
+
+#[derive(Serialize)]
+struct QueryBody<'a, A> {
+    query: &'a str,
+    args: &'a A,
+}
+
+/// Each method sends one request; its errors are those of [`ClientError`].
+#[expect(clippy::missing_errors_doc, reason = "said once, for all of them")]
+impl Client {
+    /// `GET /health`: the machine at a glance and whether agentd can do its work. Not an event.
+    pub async fn health(&self) -> Result<HealthReport, ClientError> {
+        self.get("/health").await
+    }
+
+    /// `POST /system/query` with the types of the query `Q`.
+    pub async fn query<Q: Query>(&self, args: &Q::Args) -> Result<Q::Output, ClientError> {
+        self.post("/system/query", &QueryBody { query: Q::NAME, args }).await
+    }
+
+    /// `POST /system/query` for a query that is named at run time; `args` is its JSON object of arguments.
+    pub async fn query_value(
+        &self,
+        name: &str,
+        args: &serde_json::Map<String, Value>,
+    ) -> Result<Value, ClientError> {
+        self.query_named(name, args).await
+    }
+
+    /// [`Client::query_value`], parsed as whatever the caller takes: a type that keeps the order of fields, say.
+    pub async fn query_named<T: DeserializeOwned>(
+        &self,
+        name: &str,
+        args: &serde_json::Map<String, Value>,
+    ) -> Result<T, ClientError> {
+        self.post("/system/query", &QueryBody { query: name, args }).await
+    }
+
+    /// `GET /events/log`: one page of events. Ask again with `after` or `before` set to its `next`.
+    pub async fn events_page(&self, filter: &EventFilter) -> Result<EventPage, ClientError> {
+        let path = self.path_with("/events/log", filter)?;
+        self.get(path).await
+    }
+
+    /// `GET /events/{id}/proof`: shows that the event is in the ledger's tree.
+    pub async fn proof(&self, id: u64) -> Result<InclusionProof, ClientError> {
+        self.get(format!("/events/{id}/proof")).await
+    }
+
+    /// `GET /ledger/checkpoint`: the ledger's signed size and root, as of now.
+    pub async fn checkpoint(&self) -> Result<Checkpoint, ClientError> {
+        self.get("/ledger/checkpoint").await
+    }
+
+    /// `GET /openapi.json`: the API's description. Not an event.
+    pub async fn openapi(&self) -> Result<Value, ClientError> {
+        self.get("/openapi.json").await
+    }
+
+    /// `POST /memory/store`: writes down something worth remembering.
+    pub async fn memory_store(&self, request: &StoreRequest) -> Result<StoreResponse, ClientError> {
+        self.post("/memory/store", request).await
+    }
+
+    /// `POST /memory/ingest`: keeps something that happened, as it is told.
+    pub async fn memory_ingest(&self, request: &IngestRequest) -> Result<StoreResponse, ClientError> {
+        self.post("/memory/ingest", request).await
+    }
+
+    /// `POST /memory/recall`: finds what was remembered.
+    pub async fn memory_recall(&self, request: &RecallRequest) -> Result<RecallResponse, ClientError> {
+        self.post("/memory/recall", request).await
+    }
+
+    /// `GET /memory/health`: what the memory holds and which model searches it.
+    pub async fn memory_health(&self) -> Result<MemoryHealth, ClientError> {
+        self.get("/memory/health").await
+    }
+
+    /// `path` with `query` behind it, percent-encoded.
+    pub(crate) fn path_with(&self, path: &str, query: &impl Serialize) -> Result<String, ClientError> {
+        let encoded = serde_urlencoded::to_string(query).map_err(|error| {
+            self.protocol(path, format!("the filter cannot be written as a query: {error}"))
+        })?;
+        Ok(if encoded.is_empty() { path.to_owned() } else { format!("{path}?{encoded}") })
+    }
+}
