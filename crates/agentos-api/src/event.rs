@@ -445,10 +445,10 @@ mod tests {
         fn any_text_is_taken_as_it_is_or_refused(text in ".{0,140}") {
             if let Ok(kind) = EventType::new(text.clone()) {
                 prop_assert_eq!(kind.as_str(), text.as_str());
-                prop_assert!(!text.contains(['{', '"', '\\', '\0']));
+                prop_assert!(!text.contains(['{', '"', '\\', '\0']), "{text}");
             }
             if let Ok(actor) = Actor::new(text.clone()) {
-                prop_assert!(!actor.as_str().contains(['{', '"', '\\', '\0']));
+                prop_assert!(!actor.as_str().contains(['{', '"', '\\', '\0']), "{actor}");
             }
             if let Ok(filter) = text.parse::<TypeFilter>() {
                 prop_assert_eq!(filter.to_string().parse::<TypeFilter>().unwrap(), filter);

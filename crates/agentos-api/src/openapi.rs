@@ -1,1 +1,207 @@
-//! (being written)
+//! The `OpenAPI` 3.1 document of the whole API, generated from the types that the daemon and the client share.
+
+use schemars::generate::SchemaSettings;
+use schemars::{JsonSchema, SchemaGenerator};
+use serde_json::{Map, Value, json};
+
+use crate::catalog::Catalog;
+use crate::event::{EventFilter, EventPage};
+use crate::health::HealthReport;
+use crate::ledger::{Checkpoint, InclusionProof};
+use crate::memory::{
+    IngestRequest, MemoryHealth, RecallRequest, RecallResponse, StoreRequest, StoreResponse,
+};
+use crate::problem::{Code, Problem};
+use crate::query::{self, QueryRequest};
+use crate::schema;
+
+/// The document. It is the same for each call of one version.
+pub fn document() -> Value {
+    let mut paths = Paths::new();
+    paths.get("/health", "The machine at a glance, and whether agentd can work. Not an event.", |document| {
+        document.answers::<HealthReport>();
+    });
+    paths.get("/catalog", "Queries and tools with their schemas. Not an event.", |document| {
+        document.answers::<Catalog>();
+    });
+    paths.get("/openapi.json", "This document. Not an event.", |document| {
+        let content = json_of(&json!({ "type": "object" }));
+        document.with("200", &json!({ "description": "The document", "content": content }));
+    });
+    paths.post(
+        "/system/query",
+        "One question about the machine; an event, durable before it is read.",
+        |document| {
+            document.takes::<QueryRequest>();
+            let answers: Vec<Value> = query::descriptions()
+                .into_iter()
+                .map(|query| {
+                    let mut result = query.result;
+                    result["title"] = query.name.into();
+                    result
+                })
+                .collect();
+            document.with(
+                "200",
+                &json!({ "description": "The answer", "content": json_of(&json!({ "anyOf": answers })) }),
+            );
+        },
+    );
+    paths.get("/events/log", "A page of the ledger.", |document| {
+        document.parameters_of::<EventFilter>();
+        document.answers::<EventPage>();
+    });
+    paths.get(
+        "/events/stream",
+        "Events as they are recorded: server-sent events, `id` the event's id.",
+        |document| {
+            document.parameters_of::<EventFilter>();
+            let stream = json!({ "text/event-stream": { "schema": { "type": "string" } } });
+            document.with(
+                "200",
+                &json!({ "description": "One Event as JSON in each `data`", "content": stream }),
+            );
+        },
+    );
+    paths.get("/events/{id}/proof", "Proof that an event is in the ledger.", |document| {
+        document.parameter(&json!({
+            "name": "id", "in": "path", "required": true, "schema": { "type": "integer", "minimum": 1 }
+        }));
+        document.answers::<InclusionProof>();
+    });
+    paths.get("/ledger/checkpoint", "The signed state of the ledger now.", |document| {
+        document.answers::<Checkpoint>();
+    });
+    paths.post("/memory/store", "Remember something.", |document| {
+        document.takes::<StoreRequest>();
+        document.answers::<StoreResponse>();
+    });
+    paths.post("/memory/ingest", "Remember an event as it is told.", |document| {
+        document.takes::<IngestRequest>();
+        document.answers::<StoreResponse>();
+    });
+    paths.post("/memory/recall", "Find what was remembered.", |document| {
+        document.takes::<RecallRequest>();
+        document.answers::<RecallResponse>();
+    });
+    paths.get("/memory/health", "The state of the memory.", Operation::answers::<MemoryHealth>);
+    paths.finish()
+}
+
+/// The paths written so far, and the definitions that their schemas refer to.
+struct Paths {
+    paths: Map<String, Value>,
+    generator: SchemaGenerator,
+}
+
+/// One operation being written.
+struct Operation<'a> {
+    value: Value,
+    generator: &'a mut SchemaGenerator,
+}
+
+impl Paths {
+    fn new() -> Self {
+        let settings = SchemaSettings::draft2020_12().with(|settings| {
+            settings.definitions_path = "/components/schemas".into();
+            settings.meta_schema = None;
+        });
+        Self { paths: Map::new(), generator: settings.into_generator() }
+    }
+
+    fn get(&mut self, path: &str, summary: &str, write: impl FnOnce(&mut Operation<'_>)) {
+        self.operation(path, "get", summary, write);
+    }
+
+    fn post(&mut self, path: &str, summary: &str, write: impl FnOnce(&mut Operation<'_>)) {
+        self.operation(path, "post", summary, write);
+    }
+
+    fn operation(&mut self, path: &str, method: &str, summary: &str, write: impl FnOnce(&mut Operation<'_>)) {
+        let problem = self.generator.subschema_for::<Problem>();
+        let value = json!({
+            "summary": summary,
+            "parameters": [],
+            "responses": { "default": {
+                "description": "A problem (RFC 9457); `code` is stable",
+                "content": { crate::PROBLEM_MEDIA_TYPE: { "schema": problem } },
+            }},
+        });
+        let mut operation = Operation { value, generator: &mut self.generator };
+        write(&mut operation);
+        self.paths.insert(path.to_owned(), json!({ method: operation.value }));
+    }
+
+    fn finish(mut self) -> Value {
+        let codes: Vec<Value> = Code::ALL
+            .iter()
+            .map(|row| json!({ "code": row.code, "status": row.status, "title": row.title }))
+            .collect();
+        json!({
+            "openapi": "3.1.0",
+            "info": {
+                "title": "AgentOS",
+                "version": env!("CARGO_PKG_VERSION"),
+                "description": "HTTP/1.1 over a Unix socket. Who is calling is the socket and the peer's user.",
+                "license": { "name": "MIT OR Apache-2.0", "identifier": "MIT OR Apache-2.0" },
+            },
+            "servers": [{ "url": "http://localhost" }],
+            "paths": self.paths,
+            "components": { "schemas": self.generator.take_definitions(true) },
+            "x-problem-codes": codes,
+        })
+    }
+}
+
+impl Operation<'_> {
+    fn takes<T: JsonSchema>(&mut self) {
+        let schema = self.generator.subschema_for::<T>().to_value();
+        self.value["requestBody"] = json!({ "required": true, "content": json_of(&schema) });
+    }
+
+    fn answers<T: JsonSchema>(&mut self) {
+        let schema = self.generator.subschema_for::<T>().to_value();
+        self.with("200", &json!({ "description": "The answer", "content": json_of(&schema) }));
+    }
+
+    fn with(&mut self, status: &str, response: &Value) {
+        self.value["responses"][status] = response.clone();
+    }
+
+    fn parameter(&mut self, parameter: &Value) {
+        if let Some(parameters) = self.value["parameters"].as_array_mut() {
+            parameters.push(parameter.clone());
+        }
+    }
+
+    /// Each field of `T` as a parameter of the URL.
+    fn parameters_of<T: JsonSchema>(&mut self) {
+        let schema = schema::inline::<T>();
+        for (name, schema) in schema["properties"].as_object().into_iter().flatten() {
+            let mut schema = schema.clone();
+            let description = schema.as_object_mut().and_then(|map| map.remove("description"));
+            self.parameter(
+                &json!({ "name": name, "in": "query", "description": description, "schema": schema }),
+            );
+        }
+    }
+}
+
+fn json_of(schema: &Value) -> Value {
+    json!({ "application/json": { "schema": schema } })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_reference_resolves() {
+        let document = document();
+        let text = document.to_string();
+        for reference in text.split("\"$ref\":\"#").skip(1) {
+            let pointer = reference.split('"').next().unwrap();
+            assert!(document.pointer(pointer).is_some(), "{pointer}");
+        }
+    }
+}

@@ -136,7 +136,7 @@ pub enum StoppedBy {
 pub struct Entry {
     /// When the journal received it: UTC, RFC 3339 with microseconds.
     pub timestamp: String,
-    /// The unit that wrote it.
+    /// The unit that wrote it, or that the service manager wrote it about.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unit: Option<String>,
     /// The program's name for itself.
