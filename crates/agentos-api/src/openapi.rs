@@ -84,7 +84,9 @@ pub fn document() -> Value {
         document.takes::<RecallRequest>();
         document.answers::<RecallResponse>();
     });
-    paths.get("/memory/health", "The state of the memory.", Operation::answers::<MemoryHealth>);
+    paths.get("/memory/health", "The state of the memory.", |document| {
+        document.answers::<MemoryHealth>();
+    });
     paths.finish()
 }
 
