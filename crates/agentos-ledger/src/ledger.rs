@@ -1,0 +1,318 @@
+//! The handle: opens a ledger, takes events in, answers questions. Everything here may be called from any thread.
+
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::sync_channel;
+use std::sync::{Arc, Mutex, Weak};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use agentos_api::event::{Event, EventFilter, EventPage};
+use agentos_api::ledger::{Checkpoint, ConsistencyProof, InclusionProof};
+
+use crate::error::{AppendError, LedgerError};
+use crate::files::Files;
+use crate::note::{NoteError, SigningKey, VerifierKey};
+use crate::queue::{Queue, Refusal};
+use crate::read::Readers;
+use crate::store::{Head, OpenOptionsForStore, Store, create};
+use crate::writer::{Appended, Completion, Job, NewEvent, Settings, Shared, Status, Writer, lock, spawn};
+use crate::{proof, witness};
+
+/// Most bytes of data that wait in the queue.
+const MAX_QUEUE_BYTES: usize = 32 << 20;
+
+/// How a ledger is kept.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct LedgerOptions {
+    /// The directory of its files. It must exist; only its owner should be able to enter it.
+    pub directory: PathBuf,
+    /// The name that a new ledger gets, and its key: 1 to 255 bytes without spaces and `+`, such as
+    /// `agentos.example/host`. An existing ledger keeps its own.
+    pub origin: String,
+    /// A file outside the directory that every checkpoint is also appended to. At the start the ledger must still hold
+    /// the last one in it.
+    pub witness_file: Option<PathBuf>,
+    /// Sign a checkpoint at least every so many events.
+    pub checkpoint_every: u64,
+    /// Sign a checkpoint at least this long after an event.
+    pub checkpoint_interval: Duration,
+    /// How many events may wait for the disk before [`AppendError::Busy`].
+    pub queue_capacity: usize,
+    /// How long to wait for a database that another process has locked.
+    pub busy_timeout: Duration,
+}
+
+impl LedgerOptions {
+    /// The usual options: a checkpoint every 1024 events or 60 seconds, 4096 events in the queue, one second's patience.
+    pub fn new(directory: impl Into<PathBuf>, origin: impl Into<String>) -> Self {
+        Self {
+            directory: directory.into(),
+            origin: origin.into(),
+            witness_file: None,
+            checkpoint_every: 1024,
+            checkpoint_interval: Duration::from_secs(60),
+            queue_capacity: 4096,
+            busy_timeout: Duration::from_secs(1),
+        }
+    }
+}
+
+/// An open ledger. Dropping it writes what is queued, signs a last checkpoint and closes.
+#[derive(Debug)]
+pub struct Ledger {
+    shared: Arc<Shared>,
+    key: Arc<SigningKey>,
+    readers: Readers,
+    writer: Mutex<Option<JoinHandle<()>>>,
+    // Held until the writer has ended.
+    _lock: std::fs::File,
+}
+
+impl Ledger {
+    /// Opens the ledger in a directory, or makes one where there has never been one.
+    ///
+    /// The cost does not depend on the ledger's length: its last events, its tree's edge and its last checkpoint are
+    /// checked. [`crate::verify`] checks everything.
+    ///
+    /// # Errors
+    /// [`LedgerError::InUse`] when another process writes it, [`LedgerError::Missing`] when the database is gone though
+    /// a key or a witness says there was one, [`LedgerError::Corrupt`] when its end is not whole.
+    pub fn open(options: &LedgerOptions) -> Result<Self, LedgerError> {
+        let files = Files::in_directory(&options.directory)?;
+        let lock_file = files.lock()?;
+        let database = files.database();
+        let witnessed_text = match &options.witness_file {
+            Some(path) => witness::read_checkpoints(path)?,
+            None => None,
+        };
+        let exists = database.symlink_metadata().is_ok();
+        let key = if exists { files.load_key()? } else { begin(&files, options, witnessed_text.as_deref())? };
+        files.publish_key(key.verifier())?;
+        let witnessed = match &witnessed_text {
+            Some(text) if !text.trim().is_empty() => Some(last_witnessed(text, key.verifier(), options)?),
+            _ => None,
+        };
+        let store = Store::open(
+            &files,
+            &OpenOptionsForStore {
+                key: key.verifier(),
+                busy_timeout: options.busy_timeout,
+                witnessed: witnessed.as_ref(),
+                acknowledged: None,
+                rewrite_log: false,
+            },
+        )?;
+        if store.origin != key.verifier().name() {
+            return Err(LedgerError::Key {
+                path: files.public_key(),
+                source: NoteError::OtherOrigin {
+                    found: store.origin.clone(),
+                    expected: key.verifier().name().to_owned(),
+                },
+            });
+        }
+
+        let key = Arc::new(key);
+        let shared = Arc::new(Shared {
+            queue: Queue::new(options.queue_capacity.max(1), MAX_QUEUE_BYTES),
+            head: Mutex::new(store.head),
+            status: Mutex::new(Status {
+                unavailable: None,
+                size: store.head.id,
+                checkpointed: store.checkpointed,
+                witness_trouble: None,
+            }),
+            observers: Mutex::default(),
+        });
+        let settings = Settings {
+            files,
+            key: Arc::clone(&key),
+            busy_timeout: options.busy_timeout,
+            checkpoint_every: options.checkpoint_every.max(1),
+            checkpoint_interval: options.checkpoint_interval.max(Duration::from_millis(10)),
+            witness_file: options.witness_file.clone(),
+        };
+        let writer = spawn(Writer::new(Arc::clone(&shared), settings, store))?;
+        Ok(Self {
+            shared,
+            key,
+            readers: Readers::new(database),
+            writer: Mutex::new(Some(writer)),
+            _lock: lock_file,
+        })
+    }
+
+    /// Records an event. `done` is called exactly once, from the writer's thread or, where the event is refused at once,
+    /// from this one: with `Ok` when the event is durable and in the tree, with an error otherwise. It must not block.
+    ///
+    /// With tokio: `let (tx, rx) = oneshot::channel(); ledger.append(event, move |result| { let _ = tx.send(result); });`
+    pub fn append(&self, event: NewEvent, done: impl FnOnce(Result<Appended, AppendError>) + Send + 'static) {
+        let weight = event.data.as_str().len() + 256;
+        self.enqueue(Job::Append(event, Completion::new(done)), weight);
+    }
+
+    fn enqueue(&self, job: Job, weight: usize) {
+        let Err((job, refusal)) = self.shared.queue.push(job, weight) else { return };
+        let error = match refusal {
+            Refusal::Full => AppendError::Busy,
+            Refusal::Closed => AppendError::Closed,
+        };
+        match job {
+            Job::Append(_, answer) => answer.complete(Err(error)),
+            Job::Checkpoint(answer) => answer.complete(Err(error)),
+        }
+    }
+
+    /// Records an event and waits until it is durable.
+    ///
+    /// # Errors
+    /// [`AppendError`]: the event counts as not recorded.
+    pub fn append_blocking(&self, event: NewEvent) -> Result<Appended, AppendError> {
+        let (sender, receiver) = sync_channel(1);
+        self.append(event, move |result| {
+            let _ = sender.send(result);
+        });
+        receiver.recv().unwrap_or(Err(AppendError::Closed))
+    }
+
+    /// Signs a checkpoint of what is durable, keeps it in the ledger and in the witness file, and answers it.
+    ///
+    /// `done` is called as in [`Ledger::append`]. Asked twice without an event in between, it is the same checkpoint.
+    pub fn checkpoint(&self, done: impl FnOnce(Result<Checkpoint, AppendError>) + Send + 'static) {
+        self.enqueue(Job::Checkpoint(Completion::new(done)), 0);
+    }
+
+    /// [`Ledger::checkpoint`], waiting for it.
+    ///
+    /// # Errors
+    /// [`AppendError`] when the checkpoint cannot be kept.
+    pub fn checkpoint_blocking(&self) -> Result<Checkpoint, AppendError> {
+        let (sender, receiver) = sync_channel(1);
+        self.checkpoint(move |result| {
+            let _ = sender.send(result);
+        });
+        receiver.recv().unwrap_or(Err(AppendError::Closed))
+    }
+
+    /// One page of events, oldest or newest first. Reads at most 4 MiB of events and looks at no more than 250,000.
+    ///
+    /// # Errors
+    /// [`LedgerError::Database`] when it cannot be read, [`LedgerError::Corrupt`] when an event is malformed.
+    pub fn page(&self, filter: &EventFilter) -> Result<EventPage, LedgerError> {
+        self.readers.page(filter)
+    }
+
+    /// One event; nothing when there is none with this id.
+    ///
+    /// # Errors
+    /// As [`Ledger::page`].
+    pub fn get(&self, id: u64) -> Result<Option<Event>, LedgerError> {
+        self.readers.get(id)
+    }
+
+    /// Shows that event `id` is in the tree of `size` events (the present one where left out), with a signed checkpoint of
+    /// that size. Nothing when there is no such event.
+    ///
+    /// # Errors
+    /// [`LedgerError::NoSuchSize`] when the ledger has never had `size` events, or `size` does not cover the event.
+    pub fn inclusion_proof(&self, id: u64, size: Option<u64>) -> Result<Option<InclusionProof>, LedgerError> {
+        self.readers.with(|reader| proof::inclusion(reader, &self.key, self.head(), id, size))
+    }
+
+    /// Shows that the tree of `old` events begins the tree of `new` events (the present one where left out).
+    ///
+    /// # Errors
+    /// [`LedgerError::NoSuchSize`] when the ledger has never had these sizes, or `old` is larger than `new`.
+    pub fn consistency_proof(&self, old: u64, new: Option<u64>) -> Result<ConsistencyProof, LedgerError> {
+        self.readers.with(|reader| proof::consistency(reader, &self.key, self.head(), old, new))
+    }
+
+    /// The last durable event.
+    pub fn head(&self) -> Head {
+        *lock(&self.shared.head)
+    }
+
+    /// Whether the ledger can be written, and how far it is signed.
+    pub fn status(&self) -> Status {
+        lock(&self.shared.status).clone()
+    }
+
+    /// The key that checkpoints are signed with.
+    pub fn public_key(&self) -> &VerifierKey {
+        self.key.verifier()
+    }
+
+    /// The database's path, for [`crate::verify`].
+    pub fn path(&self) -> &Path {
+        self.readers.path()
+    }
+
+    /// Calls `observer` with the new head after each group of events has become durable, until the subscription is
+    /// dropped. It runs on the writer's thread and must not block; what is new is then read with [`Ledger::page`].
+    pub fn subscribe(&self, observer: impl Fn(&Head) + Send + Sync + 'static) -> Subscription {
+        let mut observers = lock(&self.shared.observers);
+        let number = observers.last().map_or(0, |(number, _)| number + 1);
+        observers.push((number, Arc::new(observer)));
+        Subscription { shared: Arc::downgrade(&self.shared), number }
+    }
+
+    /// Writes what is queued, signs a last checkpoint, and ends the writer. Events after it answer
+    /// [`AppendError::Closed`]; reading goes on.
+    pub fn close(&self) {
+        self.shared.queue.close();
+        if let Some(writer) = lock(&self.writer).take() {
+            let _ = writer.join();
+        }
+    }
+}
+
+impl Drop for Ledger {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+/// Keeps an observer of [`Ledger::subscribe`] alive.
+#[derive(Debug)]
+pub struct Subscription {
+    shared: Weak<Shared>,
+    number: u64,
+}
+
+impl Drop for Subscription {
+    fn drop(&mut self) {
+        if let Some(shared) = self.shared.upgrade() {
+            lock(&shared.observers).retain(|(number, _)| *number != self.number);
+        }
+    }
+}
+
+/// Begins a ledger, unless something says that there has been one.
+fn begin(files: &Files, options: &LedgerOptions, witnessed: Option<&str>) -> Result<SigningKey, LedgerError> {
+    let unfinished = files.unfinished().symlink_metadata().is_ok();
+    let evidence = match (&options.witness_file, witnessed) {
+        (Some(path), Some(text)) if !text.trim().is_empty() => Some(path.clone()),
+        // A beginning that was interrupted left its key, and the database that never had its name.
+        _ if unfinished => None,
+        _ => files.traces(),
+    };
+    if let Some(evidence) = evidence {
+        return Err(LedgerError::Missing { path: files.database(), evidence });
+    }
+    // The name in the key and in the database are one: an interrupted beginning may have had another.
+    files.mark_unfinished()?;
+    let key = files.create_key(&options.origin)?;
+    create(files, key.verifier().name())?;
+    Ok(key)
+}
+
+fn last_witnessed(
+    text: &str,
+    key: &VerifierKey,
+    options: &LedgerOptions,
+) -> Result<crate::note::TreeHead, LedgerError> {
+    witness::latest_checkpoint(text, key)
+        .map(|(head, _)| head)
+        .map_err(|source| LedgerError::Key { path: options.witness_file.clone().unwrap_or_default(), source })
+}
