@@ -37,7 +37,11 @@ const fn entry<Q: Read>() -> Entry {
 
 /// Every query, in alphabetical order: it is searched by bisection, and a test compares it with the catalogue.
 const TABLE: &[Entry] = &[
+    entry::<query::Directory>(),
+    entry::<query::File>(),
+    entry::<query::Find>(),
     entry::<query::Health>(),
+    entry::<query::Processes>(),
 ];
 
 impl Machine {

@@ -7,10 +7,12 @@
 mod accounts;
 mod dispatch;
 mod error;
+mod files;
 mod guard;
 mod machine;
 mod procfs;
 mod queries;
+mod text;
 
 pub use dispatch::names;
 pub use error::QueryError;

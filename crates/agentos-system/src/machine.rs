@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::accounts::Accounts;
+use crate::files::Protected;
 use crate::guard::Guard;
 use crate::procfs::ticks::Ticks;
 use crate::queries;
@@ -29,20 +30,24 @@ pub struct Viewer {
 /// and small caches; dropping it loses nothing.
 #[derive(Debug)]
 pub struct Machine {
+    pub(crate) protected: Arc<Protected>,
     pub(crate) accounts: Arc<Accounts>,
     pub(crate) guard: Guard,
     pub(crate) ticks: Ticks,
     pub(crate) health: Mutex<queries::health::Kept>,
+    pub(crate) processes: Mutex<queries::processes::Kept>,
 }
 
 impl Machine {
     /// A machine of which nothing has been read yet.
     pub fn new(options: MachineOptions) -> Self {
         Self {
+            protected: Arc::new(Protected::new(options.protected)),
             accounts: Arc::default(),
             guard: Guard::default(),
             ticks: Ticks::of_this_kernel(),
             health: Mutex::default(),
+            processes: Mutex::default(),
         }
     }
 }
