@@ -1,2 +1,75 @@
 //! The AgentOS daemon: the machine, behind a ledger and a policy.
-fn main() {}
+
+mod app;
+mod body;
+mod caller;
+mod config;
+mod principal;
+mod problem;
+mod routes;
+mod run;
+mod server;
+mod sockets;
+mod state;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::config::Config;
+
+/// The AgentOS daemon: answers questions about this machine over two Unix sockets, and records each one first.
+#[derive(Debug, Parser)]
+#[command(
+    version,
+    after_help = "Example:\n  agentd --check-config --config ./agentd.toml\n\n\
+                  Exit status:\n  0  stopped when asked to\n  1  could not start or had to stop; the reason is on standard error\n  2  wrong usage"
+)]
+struct Arguments {
+    /// The configuration file; without it /etc/agentos/agentd.toml, if it is there.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Read the configuration, say what is wrong with it, and do nothing else.
+    #[arg(long)]
+    check_config: bool,
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let config = match Config::load(arguments.config.as_deref()) {
+        Ok(config) => config,
+        Err(error) => return failed(&error.into()),
+    };
+    if arguments.check_config {
+        return ExitCode::SUCCESS;
+    }
+    logging();
+    match run::run(config) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => failed(&error),
+    }
+}
+
+/// systemd keeps standard error, so a reason for not starting goes there, whole.
+fn failed(error: &anyhow::Error) -> ExitCode {
+    eprintln!("agentd: {error:#}");
+    ExitCode::FAILURE
+}
+
+/// Logs to standard error: `AGENTD_LOG=debug` for more. The journal adds the time.
+fn logging() {
+    use std::io::IsTerminal;
+
+    let filter = tracing_subscriber::EnvFilter::builder()
+        .with_default_directive(tracing::Level::INFO.into())
+        .with_env_var("AGENTD_LOG")
+        .from_env_lossy();
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
+        .without_time()
+        .with_target(false)
+        .init();
+}

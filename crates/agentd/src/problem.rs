@@ -1,0 +1,124 @@
+//! Errors of the libraries, as the problems that callers get; the one place where each finds its code and status.
+
+use std::error::Error;
+
+use agentos_api::parse::ParseError;
+use agentos_api::{Code, PROBLEM_MEDIA_TYPE, Problem};
+use agentos_ledger::{AppendError, DataError, LedgerError};
+use agentos_memory::MemoryError;
+use agentos_system::QueryError;
+use axum::Json;
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+
+/// A problem on its way out.
+#[derive(Debug)]
+pub(crate) struct Refusal(pub(crate) Problem);
+
+impl From<Problem> for Refusal {
+    fn from(problem: Problem) -> Self {
+        Self(problem)
+    }
+}
+
+impl IntoResponse for Refusal {
+    fn into_response(self) -> Response {
+        let status = StatusCode::from_u16(self.0.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let media_type = HeaderValue::from_static(PROBLEM_MEDIA_TYPE);
+        (status, [(header::CONTENT_TYPE, media_type)], Json(self.0)).into_response()
+    }
+}
+
+/// The message of an error and of what caused it, as one sentence. Only for causes that name no secret.
+pub(crate) fn with_causes(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    text
+}
+
+/// A body or URL that does not parse. `prefix` is the path of what was parsed within the request.
+pub(crate) fn parse_problem(error: ParseError, prefix: &str) -> Problem {
+    match error {
+        ParseError::Syntax { reason } => Problem::new(Code::MALFORMED_REQUEST, format!("the body is not JSON: {reason}")),
+        ParseError::Data { field, reason } => {
+            let field = match (prefix, field.as_str()) {
+                ("", _) => field,
+                (_, "") => prefix.to_owned(),
+                _ => format!("{prefix}.{field}"),
+            };
+            let problem = Problem::new(Code::INVALID_ARGUMENT, reason);
+            if field.is_empty() { problem } else { problem.with_field(field) }
+        }
+    }
+}
+
+/// A query that has no answer.
+pub(crate) fn query_problem(error: &QueryError) -> Problem {
+    let detail = with_causes(error);
+    match error {
+        QueryError::UnknownQuery { near, .. } => Problem::new(Code::UNKNOWN_QUERY, detail)
+            .with_near(near.clone())
+            .with_hint("GET /catalog lists the queries; so does: agentctl tools"),
+        QueryError::NotFound { near, .. } => Problem::new(Code::NOT_FOUND, detail).with_near(near.clone()),
+        QueryError::InvalidArgument { field, reason } => {
+            let field = if field == "args" { field.clone() } else { format!("args.{field}") };
+            Problem::new(Code::INVALID_ARGUMENT, reason.clone()).with_field(field)
+        }
+        QueryError::Unavailable { code, hint, .. } => {
+            let problem = Problem::new(Code::known(code).unwrap_or(Code::UNAVAILABLE), detail);
+            match hint {
+                Some(hint) => problem.with_hint(hint.clone()),
+                None => problem,
+            }
+        }
+        QueryError::Forbidden { .. } => Problem::new(Code::FORBIDDEN, detail),
+        QueryError::TooLarge { .. } => {
+            Problem::new(Code::TOO_LARGE, detail).with_hint("ask for a part of it: offset and length, or a filter")
+        }
+        QueryError::TimedOut { .. } => Problem::new(Code::TIMED_OUT, detail),
+        QueryError::Io { .. } => Problem::new(Code::UNAVAILABLE, detail),
+    }
+}
+
+/// An event that could not be recorded: nothing was done.
+pub(crate) fn append_problem(error: &AppendError) -> Problem {
+    match error {
+        AppendError::Busy => Problem::new(Code::BUSY, with_causes(error)).with_hint("ask again in a moment"),
+        _ => Problem::new(Code::LEDGER_UNAVAILABLE, format!("{}; nothing was done", with_causes(error)))
+            .with_hint("GET /health says when it can be written again; agentd tries by itself"),
+    }
+}
+
+/// A request too large, or too odd, to stand in an event.
+pub(crate) fn data_problem(error: &DataError) -> Problem {
+    match error {
+        DataError::TooLarge => Problem::new(Code::TOO_LARGE, with_causes(error)),
+        _ => Problem::new(Code::INVALID_ARGUMENT, with_causes(error)),
+    }
+}
+
+/// A part of the ledger that cannot be answered.
+pub(crate) fn ledger_problem(error: &LedgerError) -> Problem {
+    match error {
+        LedgerError::NoSuchSize { .. } => Problem::new(Code::NOT_FOUND, with_causes(error)),
+        LedgerError::Time => Problem::new(Code::INVALID_ARGUMENT, with_causes(error)).with_field("since"),
+        LedgerError::Append(error) => append_problem(error),
+        _ => Problem::new(Code::LEDGER_UNAVAILABLE, with_causes(error))
+            .with_hint("check it offline: agentctl verify-ledger"),
+    }
+}
+
+/// A memory that cannot be used, or a request it does not take.
+pub(crate) fn memory_problem(error: &MemoryError) -> Problem {
+    match error {
+        MemoryError::Invalid { field, problem } => {
+            Problem::new(Code::INVALID_ARGUMENT, problem.clone()).with_field(*field)
+        }
+        _ => Problem::new(Code::MEMORY_UNAVAILABLE, with_causes(error)).with_hint("GET /memory/health says more"),
+    }
+}

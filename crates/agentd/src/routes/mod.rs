@@ -1,0 +1,77 @@
+//! Every route of the API, in one table. A handler parses, records, calls one library function, maps its error.
+
+pub(crate) mod documents;
+mod events;
+pub(crate) mod health;
+mod memory;
+mod query;
+mod stream;
+
+use std::sync::Arc;
+
+use agentos_api::problem::near_matches;
+use agentos_api::{Code, Problem};
+use axum::Router;
+use axum::http::{Method, Uri, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use bytes::Bytes;
+
+use crate::app::App;
+use crate::problem::Refusal;
+
+const PATHS: [&str; 11] = [
+    "/catalog",
+    "/events/log",
+    "/events/stream",
+    "/health",
+    "/ledger/checkpoint",
+    "/memory/health",
+    "/memory/ingest",
+    "/memory/recall",
+    "/memory/store",
+    "/openapi.json",
+    "/system/query",
+];
+
+/// The API.
+pub(crate) fn router(app: Arc<App>) -> Router {
+    Router::new()
+        .route("/health", get(health::show))
+        .route("/catalog", get(documents::catalog))
+        .route("/openapi.json", get(documents::openapi))
+        .route("/system/query", post(query::answer))
+        .route("/events/log", get(events::page))
+        .route("/events/stream", get(stream::follow))
+        .route("/events/{id}/proof", get(events::proof))
+        .route("/ledger/checkpoint", get(events::checkpoint))
+        .route("/memory/store", post(memory::store))
+        .route("/memory/ingest", post(memory::ingest))
+        .route("/memory/recall", post(memory::recall))
+        .route("/memory/health", get(memory::health))
+        .fallback(unknown_route)
+        .method_not_allowed_fallback(wrong_method)
+        .with_state(app)
+}
+
+/// JSON that is bytes already.
+pub(crate) fn json(bytes: impl Into<Bytes>) -> Response {
+    ([(header::CONTENT_TYPE, "application/json")], bytes.into()).into_response()
+}
+
+async fn unknown_route(uri: Uri) -> Refusal {
+    let path: String = uri.path().chars().take(128).collect();
+    let near = near_matches(&path, PATHS);
+    Refusal(
+        Problem::new(Code::UNKNOWN_ROUTE, format!("there is no route {path}"))
+            .with_near(near)
+            .with_hint("GET /openapi.json describes all routes"),
+    )
+}
+
+async fn wrong_method(method: Method, uri: Uri) -> Refusal {
+    Refusal(
+        Problem::new(Code::METHOD_NOT_ALLOWED, format!("{} does not take {method}", uri.path()))
+            .with_hint("GET /openapi.json describes all routes"),
+    )
+}

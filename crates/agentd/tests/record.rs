@@ -1,0 +1,213 @@
+//! No record, no action: what is read is on the ledger first, and what cannot be recorded is not done.
+
+mod common;
+
+use std::path::Path;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use common::{Daemon, PATIENCE};
+use serde_json::json;
+
+#[test]
+fn each_query_is_one_event_with_its_principal_and_its_arguments() {
+    let directory = tempfile::tempdir().unwrap();
+    let daemon = Daemon::start(directory.path());
+    assert_eq!(daemon.query("processes", &json!({ "limit": 3 })).status, 200);
+    assert_eq!(daemon.query_as_operator("os", &json!({})).status, 200);
+    let events = daemon.events("system.query");
+    assert_eq!(events.len(), 2);
+    assert_eq!(events[0]["payload"]["data"], json!({ "query": "processes", "args": { "limit": 3 } }));
+    let user = nix::unistd::User::from_uid(nix::unistd::getuid()).unwrap().unwrap().name;
+    assert_eq!(events[0]["actor"], format!("agent:{user}"));
+    assert_eq!(events[1]["actor"], format!("operator:{user}"));
+}
+
+#[test]
+fn reading_health_the_catalogue_and_the_ledger_is_no_event() {
+    let directory = tempfile::tempdir().unwrap();
+    let daemon = Daemon::start(directory.path());
+    let size = || daemon.get("/ledger/checkpoint").json()["size"].as_u64().unwrap();
+    let before = size();
+    for path in ["/health", "/catalog", "/openapi.json", "/events/log", "/events/1/proof", "/ledger/checkpoint"] {
+        assert_eq!(daemon.get(path).status, 200, "{path}");
+    }
+    assert_eq!(size(), before);
+}
+
+#[test]
+fn an_event_can_be_proved_from_what_agentd_answers() {
+    let directory = tempfile::tempdir().unwrap();
+    let daemon = Daemon::start(directory.path());
+    for _ in 0..5 {
+        daemon.query("os", &json!({}));
+    }
+    let proof = daemon.get("/events/3/proof").json();
+    assert_eq!(proof["event"]["id"], 3);
+    assert_eq!(proof["leaf_index"], 2);
+    assert!(proof["checkpoint"]["note"].as_str().unwrap().contains("\n\u{2014} "), "{proof}");
+}
+
+#[test]
+fn what_was_stored_is_recalled_and_the_ledger_keeps_no_copy_of_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let daemon = Daemon::start(directory.path());
+    let body = json!({ "summary": "the backup runs at four", "detail": "canary-5512", "category": "fact", "tags": ["backup"] });
+    let stored = daemon.post("/memory/store", &body.to_string());
+    assert_eq!(stored.status, 200, "{}", stored.json());
+    let recalled = daemon.post("/memory/recall", r#"{"query":"when does the backup run"}"#).json();
+    assert!(recalled["chunks"][0]["text"].as_str().unwrap().contains("canary-5512"), "{recalled}");
+    assert_eq!(daemon.events("memory.recall")[0]["payload"]["data"]["query"], "when does the backup run");
+    let event = daemon.events("memory.store")[0].to_string();
+    assert!(event.contains("sha256") && !event.contains("canary-5512") && !event.contains("four"), "{event}");
+}
+
+/// Asks until the answer has this status: the ledger recovers by itself, at its own pace.
+fn eventually(daemon: &Daemon, status: u16) {
+    let started = Instant::now();
+    loop {
+        let answer = daemon.query("os", &json!({}));
+        if answer.status == status {
+            return;
+        }
+        assert!(started.elapsed() < PATIENCE, "still {}: {}", answer.status, answer.json());
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+fn health_says(daemon: &Daemon, writable: bool) {
+    let health = daemon.get("/health").json();
+    assert_eq!(health["ledger"]["writable"], writable, "{health}");
+    assert_eq!(health["status"], if writable { "ok" } else { "degraded" });
+    assert_eq!(health["ledger"]["reason"].is_string(), !writable, "{health}");
+}
+
+#[test]
+fn a_locked_database_means_503_and_nothing_read_until_it_is_free() {
+    let directory = tempfile::tempdir().unwrap();
+    let daemon = Daemon::start(directory.path());
+    let other = rusqlite::Connection::open(daemon.database()).unwrap();
+    other.execute_batch("BEGIN IMMEDIATE").unwrap();
+    daemon.query("os", &json!({})).problem(503, "ledger_unavailable");
+    daemon.post("/memory/store", r#"{"summary":"never written"}"#).problem(503, "ledger_unavailable");
+    health_says(&daemon, false);
+    assert_eq!(daemon.get("/events/log").status, 200, "the ledger can still be read");
+    other.execute_batch("ROLLBACK").unwrap();
+    eventually(&daemon, 200);
+    health_says(&daemon, true);
+    let recalled = daemon.post("/memory/recall", r#"{"query":"never written"}"#).json();
+    assert_eq!(recalled["chunks"].as_array().unwrap().len(), 0);
+}
+
+/// A file system of a few megabytes, mounted for one test. Needs root, as agentd itself does.
+struct SmallFileSystem<'a>(&'a Path);
+
+impl<'a> SmallFileSystem<'a> {
+    fn mount(path: &'a Path) -> Self {
+        let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", "size=2m,mode=0700", "tmpfs"]).arg(path).status();
+        assert!(mounted.unwrap().success());
+        Self(path)
+    }
+
+    fn remount(&self, option: &str) {
+        let mounted = Command::new("mount").args(["-o", &format!("remount,{option}")]).arg(self.0).status();
+        assert!(mounted.unwrap().success());
+    }
+}
+
+impl Drop for SmallFileSystem<'_> {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").args(["--lazy"]).arg(self.0).status();
+    }
+}
+
+/// Whether this test can mount; says so where it cannot, so that nobody takes it for passed.
+fn can_mount(test: &str) -> bool {
+    let root = nix::unistd::geteuid().is_root();
+    if !root {
+        eprintln!("{test}: NOT RUN, it mounts a small file system and needs root");
+    }
+    root
+}
+
+#[test]
+fn a_full_disk_means_503_until_there_is_room_and_nothing_acknowledged_is_lost() {
+    if !can_mount("a_full_disk") {
+        return;
+    }
+    let directory = tempfile::tempdir().unwrap();
+    let state = directory.path().join("state");
+    std::fs::create_dir(&state).unwrap();
+    let small = SmallFileSystem::mount(&state);
+    let daemon = Daemon::start(directory.path());
+    let mut acknowledged = 0;
+    let ballast = state.join("ballast");
+    std::fs::write(&ballast, vec![0; 1 << 20]).unwrap();
+    let refused = loop {
+        let answer = daemon.query("os", &json!({}));
+        match answer.status {
+            200 => acknowledged += 1,
+            _ => break answer,
+        }
+        assert!(acknowledged < 100_000, "the disk never fills");
+    };
+    refused.problem(503, "ledger_unavailable");
+    health_says(&daemon, false);
+    std::fs::remove_file(&ballast).unwrap();
+    eventually(&daemon, 200);
+    health_says(&daemon, true);
+    let events = rusqlite::Connection::open(daemon.database())
+        .unwrap()
+        .query_row("SELECT count(*) FROM events WHERE type = 'system.query'", [], |row| row.get::<_, u64>(0))
+        .unwrap();
+    assert_eq!(events, acknowledged + 1);
+    assert!(daemon.stop().success());
+    drop(small);
+}
+
+#[test]
+fn a_file_system_that_turns_read_only_means_503() {
+    if !can_mount("a_file_system_that_turns_read_only") {
+        return;
+    }
+    let directory = tempfile::tempdir().unwrap();
+    let state = directory.path().join("state");
+    std::fs::create_dir(&state).unwrap();
+    let small = SmallFileSystem::mount(&state);
+    let daemon = Daemon::start(directory.path());
+    assert_eq!(daemon.query("os", &json!({})).status, 200);
+    // As a failing disk does it: the mount stays, writing ends. Open files keep a mount from being made read-only
+    // in the polite way, so the file system is frozen out by size instead where that is refused.
+    let option = Command::new("mount").args(["-o", "remount,ro"]).arg(&state).status().unwrap();
+    if !option.success() {
+        small.remount("nr_inodes=1");
+        std::fs::write(state.join("fill"), vec![0; 4 << 20]).unwrap_err();
+    }
+    let mut answers = 0;
+    let refused = loop {
+        let answer = daemon.query("os", &json!({}));
+        if answer.status != 200 {
+            break answer;
+        }
+        answers += 1;
+        assert!(answers < 100_000, "the ledger is still written");
+    };
+    refused.problem(503, "ledger_unavailable");
+    health_says(&daemon, false);
+}
+
+#[test]
+fn many_callers_at_once_are_all_recorded_and_answered() {
+    let directory = tempfile::tempdir().unwrap();
+    let daemon = Daemon::start(directory.path());
+    std::thread::scope(|scope| {
+        for _ in 0..32 {
+            scope.spawn(|| {
+                for _ in 0..10 {
+                    assert_eq!(daemon.query("os", &json!({})).status, 200);
+                }
+            });
+        }
+    });
+    assert_eq!(daemon.events("system.query").len(), 320);
+}
