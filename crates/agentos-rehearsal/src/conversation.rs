@@ -99,34 +99,48 @@ fn answers(messages: &[Message]) -> Vec<Option<Outcome>> {
     slots.into_iter().map(|(_, answer)| answer).collect()
 }
 
-/// The text without what a gateway put around it: blocks of metadata, a time in front, the message's identifier behind.
+/// Line that begins what the gateway tells the model about its own state, and line that ends it.
+const INTERNAL_CONTEXT: (&str, &str) =
+    ("<<<BEGIN_OPENCLAW_INTERNAL_CONTEXT>>>", "<<<END_OPENCLAW_INTERNAL_CONTEXT>>>");
+/// Stands at the end of the heading of each block that the gateway puts beside what a person wrote.
+const CONTEXT_MARKER: &str = "⟦openclaw:ctx⟧";
+/// The heading of the block behind which nothing of the person follows.
+const LAST_CONTEXT_HEADING: &str = "Context: ⟦openclaw:ctx⟧";
+
+/// The text without what the gateway put around it: its internal context, blocks about the conversation, a time in
+/// front, the message's identifier behind. As OpenClaw 2026.9 itself takes them off before it shows a message.
 pub fn without_notes(text: &str) -> String {
     let mut kept: Vec<&str> = Vec::new();
-    let mut fence: Option<&str> = None;
-    for line in text.lines() {
+    let mut lines = text.lines().peekable();
+    while let Some(line) = lines.next() {
         let trimmed = line.trim();
-        if let Some(open) = fence {
-            if trimmed == open {
-                fence = None;
-            }
-        } else if is_metadata_heading(trimmed) || is_note_line(trimmed) {
-            // Nothing is kept of it; a fenced block that follows belongs to it and is skipped below.
-        } else if trimmed.starts_with("```json") && kept.iter().all(|line| line.trim().is_empty()) {
-            fence = Some("```");
-        } else {
+        if trimmed == INTERNAL_CONTEXT.0 {
+            skip_internal_context(&mut lines);
+        } else if trimmed == LAST_CONTEXT_HEADING {
+            break;
+        } else if trimmed.len() > CONTEXT_MARKER.len() && trimmed.ends_with(CONTEXT_MARKER) {
+            let fenced = lines.next_if(|next| next.trim() == "```json").is_some();
+            let _ = lines.by_ref().find(|inside| inside.trim() == if fenced { "```" } else { "" });
+        } else if !(trimmed.starts_with("[message_id:") && trimmed.ends_with(']')) {
             kept.push(line);
         }
     }
-    let joined = kept.join("\n");
-    without_leading_brackets(joined.trim()).to_owned()
+    without_leading_brackets(kept.join("\n").trim()).to_owned()
 }
 
-fn is_metadata_heading(line: &str) -> bool {
-    line.ends_with("(untrusted metadata):") || line.ends_with("(untrusted, for context):")
-}
-
-fn is_note_line(line: &str) -> bool {
-    line.starts_with("[message_id:") && line.ends_with(']')
+/// Skips to the end of an internal context whose first line was read; they can be nested.
+fn skip_internal_context<'a>(lines: &mut impl Iterator<Item = &'a str>) {
+    let mut depth = 1_usize;
+    for line in lines {
+        if line.trim() == INTERNAL_CONTEXT.0 {
+            depth += 1;
+        } else if line.trim() == INTERNAL_CONTEXT.1 {
+            depth -= 1;
+        }
+        if depth == 0 {
+            return;
+        }
+    }
 }
 
 /// Without `[Sun 2026-11-22 16:14 UTC]` and the like in front.
@@ -154,9 +168,25 @@ mod tests {
 
     #[test]
     fn the_question_is_found_behind_notes() {
-        let wrapped = "Conversation info (untrusted metadata):\n```json\n{\"sender\": \"memory cpu\"}\n```\n\n\
-                       [Sun 2026-11-22 16:14 UTC] What is eating the memory?\n[message_id: 42]";
+        let wrapped = "Conversation info: ⟦openclaw:ctx⟧\n```json\n{\"sender\": \"memory cpu\"}\n```\n\n\
+                       Chat history since last reply: ⟦openclaw:ctx⟧\nBob: is nginx running?\n\n\
+                       [Sun 2026-11-22 16:14 UTC] What is eating the memory?\n[message_id: 42]\n\n\
+                       Context: ⟦openclaw:ctx⟧\nmore of it\n\nand more";
         assert_eq!(without_notes(wrapped), "What is eating the memory?");
+    }
+
+    #[test]
+    fn a_message_of_the_gateway_alone_is_no_question() {
+        let internal = "<<<BEGIN_OPENCLAW_INTERNAL_CONTEXT>>>\nRemember that the memory is full.\n\
+                        <<<BEGIN_OPENCLAW_INTERNAL_CONTEXT>>>\nx\n<<<END_OPENCLAW_INTERNAL_CONTEXT>>>\ny\n\
+                        <<<END_OPENCLAW_INTERNAL_CONTEXT>>>";
+        assert_eq!(without_notes(internal), "");
+        assert_eq!(without_notes(&format!("{internal}\nuptime?")), "uptime?");
+        let found = turn(json!([
+            { "role": "user", "content": "How full is the disk?" },
+            { "role": "user", "content": internal },
+        ]));
+        assert_eq!(found.questions, ["How full is the disk?"]);
     }
 
     #[test]

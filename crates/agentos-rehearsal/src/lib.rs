@@ -5,6 +5,7 @@
 //! and each answer ends by saying that it is scripted. Nothing is kept between requests.
 
 mod body;
+pub mod check;
 mod clock;
 pub mod conversation;
 mod error;

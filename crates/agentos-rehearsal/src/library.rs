@@ -19,9 +19,25 @@ macro_rules! built_in {
 
 // The order decides which one answers a sentence that several match, and how they are listed.
 built_in! {
+    "remember",
+    "recall",
     "memory-usage",
-    "health",
+    "cpu-usage",
+    "wrong-argument",
     "unknown-query",
+    "list-directory",
+    "read-file",
+    "last-log-lines",
+    "failed-services",
+    "slow-last-night",
+    "disk-space",
+    "open-ports",
+    "network-addresses",
+    "who-is-logged-in",
+    "what-happened",
+    "what-system",
+    "health",
+    "service-status",
 }
 
 /// The scenarios that come with the program.

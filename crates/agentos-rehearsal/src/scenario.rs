@@ -58,6 +58,8 @@ pub struct Call {
     pub arguments: Argument,
     /// Whether the scenario goes on when this call fails.
     pub optional: bool,
+    /// The arguments are wrong on purpose: the scenario shows how a refusal is told.
+    pub refused: bool,
 }
 
 /// A value in a call's arguments.
@@ -109,6 +111,8 @@ struct CallTable {
     arguments: toml::Table,
     #[serde(default)]
     optional: bool,
+    #[serde(default)]
+    refused: bool,
 }
 
 impl Scenario {
@@ -243,7 +247,8 @@ impl Reader<'_> {
                 if total > MAX_CALLS {
                     return Err(self.error(span, &format!("more than {MAX_CALLS} calls")));
                 }
-                calls.push(Call { name, tool: call.tool, arguments, optional: call.optional });
+                let CallTable { tool, optional, refused, .. } = call;
+                calls.push(Call { name, tool, arguments, optional, refused });
             }
             if calls.is_empty() {
                 return Err(self.error(0..0, "a step without a call"));
@@ -368,7 +373,7 @@ arguments = { query = "process", args = { pid = "{{ rows/processes/0/pid }}", un
 
     #[test]
     fn a_template_that_is_not_well_formed_is_refused_with_its_line() {
-        let (line, reason) = refusal(&SCENARIO.replace("{{ rows/total }}", "{{ rows/total"));
+        let (line, reason) = refusal(&SCENARIO.replace("code }}", "code"));
         assert_eq!(line, 3);
         assert!(reason.contains("not closed"), "{reason}");
     }

@@ -11,8 +11,8 @@ use super::{Comparison, Condition, Expression, Node, Operand, Path};
 pub const MAX_OUTPUT_BYTES: usize = 32 * 1024;
 /// What stands at the end of a text that was cut.
 const CUT: &str = "\n… (cut here: the answer is longer than what is shown)";
-/// Nodes visited at most: nested loops multiply, and each may write nothing.
-const MAX_STEPS: usize = 50_000;
+/// Nodes visited and elements looped over at most: nested loops multiply, and each may write nothing.
+const MAX_STEPS: usize = 20_000;
 
 /// The names a template can read.
 #[derive(Clone, Debug, Default)]
@@ -77,8 +77,11 @@ impl Writer {
                     };
                     let shadowed = scope.values.remove(variable);
                     for item in items {
+                        // An element is a step even when nothing is written for it: it was copied.
+                        self.steps += 1;
                         scope.set(variable.as_str(), item);
                         self.nodes(body, scope);
+                        self.cut |= self.steps > MAX_STEPS;
                         if self.cut {
                             break;
                         }
