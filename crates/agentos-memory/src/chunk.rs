@@ -307,7 +307,9 @@ mod tests {
 
     #[test]
     fn a_long_section_is_cut_with_overlap() {
-        let text: String = (0..200).map(|n| format!("Sentence number {n} of the text.\n\n")).collect();
+        let sentences: Vec<String> =
+            (0..200).map(|n| format!("Sentence number {n} of the text.\n\n")).collect();
+        let text = sentences.concat();
         let found = chunks(&text);
         assert!(found.len() >= 4);
         for pair in found.windows(2) {

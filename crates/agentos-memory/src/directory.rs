@@ -93,7 +93,7 @@ impl Directory {
         if !path.is_absolute() {
             return Err(fail("the path must be absolute", Errno::INVAL));
         }
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let resolve = ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
         let descriptor = openat2(rustix::fs::CWD, path, flags, Mode::empty(), resolve).map_err(|errno| {
             let problem = match errno {
@@ -198,7 +198,7 @@ impl Walk<'_> {
     }
 
     fn descend(&mut self, parent: &OwnedFd, name: &str, path: String, depth: usize) {
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let descriptor = match open_below(parent, name, flags) {
             Ok(descriptor) => descriptor,
             Err(Errno::NOENT) => return,

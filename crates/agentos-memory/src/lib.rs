@@ -9,6 +9,7 @@
 //!
 //! Calls block on files and SQLite; an asynchronous caller makes them on a blocking thread.
 
+mod change;
 mod chunk;
 mod directory;
 mod entry;
@@ -105,6 +106,11 @@ impl Memory {
     /// The directory cannot be opened, or the index cannot be made or is in use by another process.
     pub fn open(options: MemoryOptions) -> Result<Self, MemoryError> {
         Directory::open(&options.directory)?;
+        if options.index_path.starts_with(&options.directory) {
+            let reason = "it is inside the memory directory, which others may write to; put it elsewhere";
+            let source = std::io::Error::new(std::io::ErrorKind::InvalidInput, reason);
+            return Err(MemoryError::IndexFile { path: options.index_path, source });
+        }
         let index = Index::open(&options.index_path, &zone_name(&options.time_zone))?;
         Ok(Self { options, index: Mutex::new(index), writer: Mutex::new(()) })
     }

@@ -73,7 +73,7 @@ fn failed(file: &str, action: &'static str) -> impl FnOnce(Errno) -> MemoryError
 
 /// Opens `memory/`, making it where it is missing.
 fn daily_directory(directory: &Directory) -> Result<OwnedFd, MemoryError> {
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     match open_below(&directory.descriptor, DAILY, flags) {
         Err(Errno::NOENT) => {}
         other => return other.map_err(failed(DAILY, "open")),

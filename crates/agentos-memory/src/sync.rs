@@ -11,8 +11,9 @@ use jiff::tz::TimeZone;
 use ring::digest::{SHA256, digest};
 use rustix::time::{ClockId, clock_gettime};
 
+use crate::change::{FileToIndex, preferred_id};
 use crate::directory::{Directory, Limits, Listing};
-use crate::index::{FileToIndex, Index, IndexedFile, preferred_id};
+use crate::index::{Index, IndexedFile};
 use crate::timeframe::{day_bounds, iso_day};
 
 /// The coarsest step of a file's times, in nanoseconds: FAT counts in two seconds.

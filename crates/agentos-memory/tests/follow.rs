@@ -44,7 +44,7 @@ fn an_edit_that_sets_the_old_time_back_is_followed() {
     let home = Home::new();
     let memory = home.open();
     home.write("MEMORY.md", "alpha");
-    let long_ago = std::time::SystemTime::now() - std::time::Duration::from_secs(3600);
+    let long_ago = std::time::SystemTime::now() - std::time::Duration::from_hours(1);
     let set_time = || {
         let file = File::options().write(true).open(home.path("MEMORY.md")).unwrap();
         file.set_times(FileTimes::new().set_modified(long_ago)).unwrap();
@@ -112,12 +112,12 @@ fn files_replaced_and_written_while_they_are_read_end_up_as_they_are() {
 
 fn fill(home: &Home) {
     for day in 1..=9 {
-        let text: String = (0..20)
+        let notes: Vec<String> = (0..20)
             .map(|n| {
                 format!("## 1{}:{n:02} Note {n}\n\nDisk {} was checked, part {}.\n\n", n % 10, n % 7, n % 3)
             })
             .collect();
-        home.write(&format!("memory/2026-11-0{day}.md"), text);
+        home.write(&format!("memory/2026-11-0{day}.md"), notes.concat());
     }
 }
 
@@ -230,6 +230,19 @@ fn the_index_is_readable_by_its_owner_alone() {
         let path = home.root.path().join(format!("memory.sqlite{suffix}"));
         assert_eq!(fs::metadata(path).unwrap().mode() & 0o777, 0o600, "{suffix}");
     }
+}
+
+#[test]
+fn a_large_change_leaves_no_large_log_behind() {
+    let home = Home::new();
+    let lines: Vec<String> =
+        (0..60_000).map(|n| format!("line number{n} of many words{}\n\n", n / 7)).collect();
+    home.write("MEMORY.md", lines.concat());
+    let memory = home.open();
+    memory.sync().unwrap();
+    let size = |suffix: &str| fs::metadata(format!("{}{suffix}", home.index().display())).unwrap().len();
+    assert!(size("") > 8 << 20 && size("-wal") <= 8 << 20, "{} {}", size(""), size("-wal"));
+    assert_eq!(memory.health().index_bytes, size("") + size("-wal"));
 }
 
 #[test]

@@ -132,8 +132,8 @@ fn a_timeframe_leaves_out_other_days_and_what_has_none() {
 #[test]
 fn the_number_of_results_is_the_callers() {
     let home = Home::new();
-    let text: String = (0..60).map(|n| format!("## Note {n}\n\nabout disks\n\n")).collect();
-    home.write("MEMORY.md", text);
+    let notes: Vec<String> = (0..60).map(|n| format!("## Note {n}\n\nabout disks\n\n")).collect();
+    home.write("MEMORY.md", notes.concat());
     let memory = home.open();
     let count = |max_results| {
         let request = RecallRequest { max_results, ..RecallRequest::new("disks") };
@@ -184,8 +184,8 @@ fn threads_share_one_memory() {
             let memory = &memory;
             scope.spawn(move || {
                 for n in 0..5 {
-                    let stored = memory.store(&entry(&format!("thread{thread} number{n}"), "")).unwrap();
-                    let found = recall(memory, &format!("thread{thread} number{n}"));
+                    let stored = memory.store(&entry(&format!("note{thread}x{n}"), "")).unwrap();
+                    let found = recall(memory, &format!("note{thread}x{n}"));
                     assert_eq!(found[0].entry_id.as_deref(), Some(stored.id.as_str()));
                 }
             });
