@@ -37,11 +37,23 @@ const fn entry<Q: Read>() -> Entry {
 
 /// Every query, in alphabetical order: it is searched by bisection, and a test compares it with the catalogue.
 const TABLE: &[Entry] = &[
+    entry::<query::BlockDevices>(),
+    entry::<query::Cgroups>(),
     entry::<query::Directory>(),
+    entry::<query::Disks>(),
     entry::<query::File>(),
     entry::<query::Find>(),
+    entry::<query::Groups>(),
+    entry::<query::Hardware>(),
     entry::<query::Health>(),
+    entry::<query::Kernel>(),
+    entry::<query::Memory>(),
+    entry::<query::Os>(),
+    entry::<query::Pressure>(),
     entry::<query::Processes>(),
+    entry::<query::Sysctl>(),
+    entry::<query::Time>(),
+    entry::<query::Users>(),
 ];
 
 impl Machine {

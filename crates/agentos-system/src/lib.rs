@@ -12,6 +12,7 @@ mod guard;
 mod machine;
 mod procfs;
 mod queries;
+mod samples;
 mod text;
 
 pub use dispatch::names;

@@ -8,6 +8,7 @@ use crate::files::Protected;
 use crate::guard::Guard;
 use crate::procfs::ticks::Ticks;
 use crate::queries;
+use crate::samples::Samples;
 
 /// What the owner of a [`Machine`] decides about it.
 #[derive(Clone, Debug, Default)]
@@ -35,7 +36,8 @@ pub struct Machine {
     pub(crate) guard: Guard,
     pub(crate) ticks: Ticks,
     pub(crate) health: Mutex<queries::health::Kept>,
-    pub(crate) processes: Mutex<queries::processes::Kept>,
+    pub(crate) processes: Mutex<Samples<queries::processes::sample::Sample>>,
+    pub(crate) cgroups: Mutex<Samples<queries::cgroups::Sample>>,
 }
 
 impl Machine {
@@ -48,6 +50,7 @@ impl Machine {
             ticks: Ticks::of_this_kernel(),
             health: Mutex::default(),
             processes: Mutex::default(),
+            cgroups: Mutex::default(),
         }
     }
 }

@@ -11,7 +11,7 @@ use std::io;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use rustix::fs::{AtFlags, CWD, Mode, OFlags, RawDir, Stat, openat, statat};
+use rustix::fs::{AtFlags, CWD, Dir, Mode, OFlags, RawDir, Stat, openat, readlinkat, statat};
 
 use crate::QueryError;
 
@@ -188,6 +188,27 @@ pub(crate) fn text_at(at: impl AsFd, path: &str) -> Option<String> {
     let text = String::from_utf8_lossy(&content);
     let text = text.trim_matches(|c: char| c.is_whitespace() || c == '\0');
     (!text.is_empty()).then(|| text.to_owned())
+}
+
+/// The names in a directory of the kernel's, sorted, up to `most`; none where there is no such directory.
+pub(crate) fn names(path: &str, most: usize) -> Vec<String> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let Ok(mut entries) = openat(CWD, path, flags, Mode::empty()).and_then(Dir::new) else { return Vec::new() };
+    let mut names = Vec::new();
+    while let Some(Ok(entry)) = entries.read() {
+        let name = entry.file_name().to_string_lossy();
+        if names.len() < most && name != "." && name != ".." {
+            names.push(name.into_owned());
+        }
+    }
+    names.sort();
+    names
+}
+
+/// The last part of what a symbolic link of the kernel's points to: a driver's name, a bus's.
+pub(crate) fn link_name(path: &str) -> Option<String> {
+    let target = readlinkat(CWD, path, Vec::new()).ok()?;
+    target.to_string_lossy().rsplit('/').next().map(str::to_owned)
 }
 
 /// [`text`] as a number.

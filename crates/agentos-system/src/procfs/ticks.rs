@@ -56,7 +56,8 @@ pub(crate) fn rfc3339_unix(seconds: i64) -> Option<String> {
     Timestamp::from_second(seconds).ok().map(rfc3339)
 }
 
-fn seconds_of(time: rustix::time::Timespec) -> f64 {
+/// Seconds that a clock shows.
+pub(crate) fn seconds_of(time: rustix::time::Timespec) -> f64 {
     #[expect(clippy::cast_precision_loss, reason = "below 2^53 for the next 285 million years")]
     let (seconds, nanoseconds) = (time.tv_sec as f64, time.tv_nsec as f64);
     seconds + nanoseconds / 1e9

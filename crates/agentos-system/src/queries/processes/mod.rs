@@ -7,7 +7,6 @@ pub(crate) mod sample;
 
 use std::cmp::Reverse;
 use std::sync::Arc;
-use std::thread;
 use std::time::Duration;
 
 use agentos_api::query::Processes;
@@ -16,49 +15,22 @@ use agentos_api::query::processes::{Args, Counts, Output, Process, Sort, State};
 use crate::QueryError;
 use crate::accounts::Accounts;
 use crate::dispatch::Read;
-use crate::machine::{Machine, Viewer, lock};
+use crate::machine::{Machine, Viewer};
 use crate::procfs::cgroup::{unified_path, unit_of};
 use crate::procfs::ticks::{at, percent, rfc3339, round};
 use crate::procfs::{Pid, Proc, keyed};
 use crate::queries::health::online_processors;
+use crate::samples::measure;
 use crate::text;
 use sample::{Row, Sample};
 
 /// Longest command line that is shown, in characters.
 const LONGEST_COMMAND: usize = 300;
-/// Shortest interval a percentage is computed over. Ticks are 10 ms, so it is exact to 5 %.
-const SHORTEST_INTERVAL: Duration = Duration::from_millis(200);
-/// Longest interval: beyond it a percentage says nothing of the present.
-const LONGEST_INTERVAL: Duration = Duration::from_secs(60);
-
-/// The two latest samples; the older one serves when the newer is too young to measure against.
-#[derive(Debug, Default)]
-pub(crate) struct Kept {
-    newer: Option<Arc<Sample>>,
-    older: Option<Arc<Sample>>,
-}
-
-impl Kept {
-    /// A sample that is neither too young nor too old to measure against.
-    fn base(&self) -> Option<Arc<Sample>> {
-        [&self.newer, &self.older]
-            .into_iter()
-            .flatten()
-            .find(|sample| (SHORTEST_INTERVAL..=LONGEST_INTERVAL).contains(&sample.age()))
-            .cloned()
-    }
-
-    fn keep(&mut self, sample: Arc<Sample>) {
-        if self.newer.as_ref().is_none_or(|newer| newer.age() >= SHORTEST_INTERVAL) {
-            self.older = self.newer.replace(sample);
-        }
-    }
-}
-
 impl Read for Processes {
     fn read(machine: &Machine, _viewer: Viewer, args: Args) -> Result<Output, QueryError> {
         let proc = Proc::open()?;
-        let (base, now) = measure(machine, &proc, args.measure_seconds.map(|seconds| Duration::from_secs(seconds.get())))?;
+        let afresh = args.measure_seconds.map(|seconds| Duration::from_secs(seconds.get()));
+        let (base, now) = measure(&machine.processes, afresh, || Sample::take(&proc, machine.ticks))?;
         let wanted = Wanted::new(&args, &machine.accounts)?;
         let mut rows: Vec<(&Row, u64)> = now
             .rows
@@ -94,26 +66,6 @@ impl Read for Processes {
 /// The machine's memory.
 pub(crate) fn memory_total() -> Result<u64, QueryError> {
     Ok(keyed::bytes(&crate::procfs::read("/proc/meminfo", 16 << 10)?, "MemTotal").unwrap_or(0))
-}
-
-/// A sample of now, and an earlier one to measure against: the kept one where it serves, else one taken first.
-fn measure(
-    machine: &Machine,
-    proc: &Proc,
-    afresh: Option<Duration>,
-) -> Result<(Arc<Sample>, Arc<Sample>), QueryError> {
-    let kept = if afresh.is_some() { None } else { lock(&machine.processes).base() };
-    let base = match kept {
-        Some(base) => base,
-        None => {
-            let base = Arc::new(Sample::take(proc, machine.ticks)?);
-            thread::sleep(afresh.unwrap_or(SHORTEST_INTERVAL));
-            base
-        }
-    };
-    let now = Arc::new(Sample::take(proc, machine.ticks)?);
-    lock(&machine.processes).keep(Arc::clone(&now));
-    Ok((base, now))
 }
 
 /// The filters of one request.

@@ -1,11 +1,12 @@
 //! The CPU counters of all processes at one moment.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use crate::QueryError;
 use crate::procfs::stat::{self, ProcessStat};
 use crate::procfs::ticks::{Ticks, as_f64, since_boot};
 use crate::procfs::{Pid, Proc};
+use crate::samples::Sampled;
 
 /// Longest name the kernel prints in `/proc/PID/stat`: a worker thread's with what it works on.
 const LONGEST_NAME: usize = 64;
@@ -63,6 +64,12 @@ pub(crate) struct Sample {
     pub(crate) rows: Vec<Row>,
 }
 
+impl Sampled for Sample {
+    fn taken(&self) -> Instant {
+        self.taken
+    }
+}
+
 impl Sample {
     /// Reads all processes. One that ends meanwhile is left out.
     ///
@@ -83,11 +90,6 @@ impl Sample {
         // The kernel lists them in this order already.
         rows.sort_by_key(|row| row.pid);
         Ok(Self { taken, at, ticks, rows })
-    }
-
-    /// How long ago it was taken.
-    pub(crate) fn age(&self) -> Duration {
-        self.taken.elapsed()
     }
 
     /// The time between an earlier sample and this one, in seconds.

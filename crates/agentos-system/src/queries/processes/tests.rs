@@ -1,4 +1,5 @@
 use std::process::{Command, Stdio};
+use std::thread;
 
 use super::*;
 use crate::MachineOptions;
