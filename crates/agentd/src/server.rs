@@ -40,29 +40,31 @@ impl Server {
     /// # Errors
     /// When a listener cannot be given to the runtime.
     pub(crate) async fn run(self, listeners: Vec<Listener>, stopping: watch::Receiver<bool>) -> std::io::Result<()> {
-        let graceful = GracefulShutdown::new();
+        let graceful = Arc::new(GracefulShutdown::new());
         let mut accepting = tokio::task::JoinSet::new();
         for listener in listeners {
             let socket = UnixListener::from_std(listener.socket)?;
             let server = self.clone();
             let mut stopping = stopping.clone();
-            // One watcher a listener; each connection takes one of its own from it.
-            let watcher = graceful.watcher();
+            let graceful = Arc::clone(&graceful);
             accepting.spawn(async move {
                 tokio::select! {
-                    () = server.accept(&socket, listener.role, &watcher) => {}
+                    () = server.accept(&socket, listener.role, &graceful) => {}
                     _ = stopping.wait_for(|stop| *stop) => {}
                 }
             });
         }
         while accepting.join_next().await.is_some() {}
-        if tokio::time::timeout(GRACE, graceful.shutdown()).await.is_err() {
+        // Nobody accepts any more, so this is the last owner.
+        if let Some(graceful) = Arc::into_inner(graceful)
+            && tokio::time::timeout(GRACE, graceful.shutdown()).await.is_err()
+        {
             tracing::warn!("requests that did not end in time are cut off");
         }
         Ok(())
     }
 
-    async fn accept(&self, socket: &UnixListener, role: Role, watcher: &Watcher) {
+    async fn accept(&self, socket: &UnixListener, role: Role, graceful: &GracefulShutdown) {
         // Apart for each socket: however many connections the agent holds open, the operator still gets in.
         let places = Arc::new(Semaphore::new(self.limits.connections.into()));
         loop {
@@ -77,7 +79,7 @@ impl Server {
                 }
             };
             let server = self.clone();
-            let watcher = watcher.clone();
+            let watcher = graceful.watcher();
             tokio::spawn(async move {
                 let _place = place;
                 server.serve(stream, role, watcher).await;

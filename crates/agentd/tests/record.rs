@@ -140,7 +140,7 @@ fn a_full_disk_means_503_until_there_is_room_and_nothing_acknowledged_is_lost() 
     std::fs::create_dir(&state).unwrap();
     let small = SmallFileSystem::mount(&state);
     let daemon = Daemon::start(directory.path());
-    let mut acknowledged = 0;
+    let mut acknowledged = 0_u32;
     let ballast = state.join("ballast");
     std::fs::write(&ballast, vec![0; 1 << 20]).unwrap();
     let refused = loop {
@@ -158,9 +158,9 @@ fn a_full_disk_means_503_until_there_is_room_and_nothing_acknowledged_is_lost() 
     health_says(&daemon, true);
     let events = rusqlite::Connection::open(daemon.database())
         .unwrap()
-        .query_row("SELECT count(*) FROM events WHERE type = 'system.query'", [], |row| row.get::<_, u64>(0))
+        .query_row("SELECT count(*) FROM events WHERE type = 'system.query'", [], |row| row.get::<_, i64>(0))
         .unwrap();
-    assert_eq!(events, acknowledged + 1);
+    assert_eq!(events, i64::from(acknowledged) + 1);
     assert!(daemon.stop().success());
     drop(small);
 }
