@@ -5,14 +5,23 @@
 //! Nothing here changes the machine, prints, or reads its own environment. Every answer is bounded in size and time.
 
 mod accounts;
+mod bus;
 mod dispatch;
 mod error;
 mod files;
+mod firewall;
 mod guard;
+mod journal;
 mod machine;
+mod moment;
+mod network;
+mod packages;
 mod procfs;
 mod queries;
+mod run;
 mod samples;
+mod sessions;
+mod systemd;
 mod text;
 
 pub use dispatch::names;

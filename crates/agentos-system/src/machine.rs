@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::accounts::Accounts;
+use crate::bus::Bus;
 use crate::files::Protected;
 use crate::guard::Guard;
 use crate::procfs::ticks::Ticks;
@@ -31,6 +32,7 @@ pub struct Viewer {
 /// and small caches; dropping it loses nothing.
 #[derive(Debug)]
 pub struct Machine {
+    pub(crate) bus: Bus,
     pub(crate) protected: Arc<Protected>,
     pub(crate) accounts: Arc<Accounts>,
     pub(crate) guard: Guard,
@@ -44,6 +46,7 @@ impl Machine {
     /// A machine of which nothing has been read yet.
     pub fn new(options: MachineOptions) -> Self {
         Self {
+            bus: Bus::default(),
             protected: Arc::new(Protected::new(options.protected)),
             accounts: Arc::default(),
             guard: Guard::default(),
