@@ -176,6 +176,18 @@ fn operators_and_sql_in_a_query_are_words() {
 }
 
 #[test]
+fn the_longest_queries_are_answered() {
+    let home = Home::new();
+    home.write("MEMORY.md", "a1 b2 c3\n");
+    let memory = home.open();
+    for query in ["a1.b2.".repeat(166), "a1 b2 c3 ".repeat(111), "a b.c".repeat(200), "内".repeat(1000)] {
+        memory.recall(&RecallRequest::new(query)).unwrap();
+    }
+    let words: Vec<String> = (0..250).map(|n| format!("w{n}")).collect();
+    assert!(recall(&memory, &words.join(" ")[..1000]).is_empty());
+}
+
+#[test]
 fn threads_share_one_memory() {
     let home = Home::new();
     let memory = home.open();
