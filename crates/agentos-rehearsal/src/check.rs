@@ -298,7 +298,7 @@ fn kinds(schema: &Value) -> BTreeSet<&'static str> {
     }
     match schema.get("type") {
         Some(Value::String(name)) => named(name).into_iter().collect(),
-        Some(Value::Array(names)) => names.iter().filter_map(|name| named(name.as_str()?)).collect(),
+        Some(Value::Array(several)) => several.iter().filter_map(|kind| named(kind.as_str()?)).collect(),
         _ => ALL.into(),
     }
 }

@@ -42,7 +42,7 @@ fn main() -> ExitCode {
             let mut line = format!("agentos-rehearsal: {error}");
             let mut source = error.source();
             while let Some(cause) = source {
-                line.push_str(&format!(": {cause}"));
+                line = format!("{line}: {cause}");
                 source = cause.source();
             }
             let _ = writeln!(std::io::stderr(), "{line}");

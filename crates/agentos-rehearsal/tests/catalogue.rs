@@ -54,10 +54,12 @@ fn argument_schemas<'a>(catalog: &'a Catalog, call: &'a ToolCall) -> Vec<(&'a Va
 /// The schemas of the answers to all calls of a scenario, by the call's name.
 fn results(catalog: &Catalog, scenario: &Scenario) -> BTreeMap<String, Value> {
     let empty = agentos_rehearsal::template::Scope::new();
-    let schema = |call: &Call| match call.refused {
-        // Nothing is answered to it, so nothing can be read from it.
-        true => json!({ "type": "object", "properties": {} }),
-        false => result_schema(catalog, &call.tool, &call.arguments.value(&empty)),
+    let schema = |call: &Call| {
+        if call.refused {
+            // Nothing is answered to it, so nothing can be read from it.
+            return json!({ "type": "object", "properties": {} });
+        }
+        result_schema(catalog, &call.tool, &call.arguments.value(&empty))
     };
     scenario.calls().map(|call| (call.name.clone(), schema(call))).collect()
 }

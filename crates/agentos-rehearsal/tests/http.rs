@@ -180,7 +180,10 @@ fn the_models_are_listed() {
 #[test]
 fn refusals_have_the_shape_of_openai_errors() {
     let address = start(ServerOptions::default());
-    let deep = format!("{{\"model\": \"m\", \"messages\": [{{\"role\": \"user\", \"content\": {}1", "[".repeat(100_000));
+    let deep = format!(
+        "{{\"model\": \"m\", \"messages\": [{{\"role\": \"user\", \"content\": {}1",
+        "[".repeat(100_000)
+    );
     for (body, status, word) in [
         ("", 400, "not a chat completion request"),
         ("{\"model\": \"agentos-rehearsal\"}", 400, "messages"),

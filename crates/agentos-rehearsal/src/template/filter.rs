@@ -2,6 +2,7 @@
 //! is shown as `unknown`.
 
 use std::borrow::Cow;
+use std::fmt::Write as _;
 
 use serde_json::Value;
 
@@ -195,7 +196,7 @@ impl Arguments<'_> {
     }
 }
 
-fn element<'a>(value: Cow<'a, Value>, choose: impl Fn(&[Value]) -> Option<usize>) -> Cow<'a, Value> {
+fn element(value: Cow<'_, Value>, choose: impl Fn(&[Value]) -> Option<usize>) -> Cow<'_, Value> {
     let Some(index) = value.as_array().and_then(|items| choose(items)) else {
         return Cow::Owned(Value::Null);
     };
@@ -300,7 +301,8 @@ fn lines(text: &str, limit: usize) -> String {
     let mut shown = all.by_ref().take(limit).collect::<Vec<_>>().join("\n");
     let left = all.count();
     if left > 0 {
-        shown.push_str(&format!("\n… and {left} more lines"));
+        // Writing to a `String` cannot fail.
+        let _ = write!(shown, "\n… and {left} more lines");
     }
     shown
 }

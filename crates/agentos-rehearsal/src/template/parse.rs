@@ -286,6 +286,16 @@ fn literal(text: &str) -> Option<Value> {
     serde_json::from_str::<Value>(text).ok().filter(|value| !value.is_array() && !value.is_object())
 }
 
+/// The comparisons; those of two characters come first: `<=` is not `<` followed by `=`.
+const OPERATORS: [(&str, Comparison); 6] = [
+    ("==", Comparison::Equal),
+    ("!=", Comparison::NotEqual),
+    ("<=", Comparison::LessOrEqual),
+    (">=", Comparison::GreaterOrEqual),
+    ("<", Comparison::Less),
+    (">", Comparison::Greater),
+];
+
 fn condition(tag: Tag<'_>) -> Result<Condition, TemplateError> {
     let (_, mut rest) = split_word(tag.inner);
     let negated = match split_word(rest) {
@@ -295,15 +305,6 @@ fn condition(tag: Tag<'_>) -> Result<Condition, TemplateError> {
         }
         _ => false,
     };
-    // The two-character operators come first: `<=` is not `<` followed by `=`.
-    const OPERATORS: [(&str, Comparison); 6] = [
-        ("==", Comparison::Equal),
-        ("!=", Comparison::NotEqual),
-        ("<=", Comparison::LessOrEqual),
-        (">=", Comparison::GreaterOrEqual),
-        ("<", Comparison::Less),
-        (">", Comparison::Greater),
-    ];
     let found = OPERATORS.iter().find_map(|(symbol, comparison)| {
         find_outside_quotes(rest, symbol).map(|at| (at, *symbol, *comparison))
     });

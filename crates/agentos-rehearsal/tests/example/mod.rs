@@ -24,10 +24,8 @@ pub(crate) fn of(schema: &Value, everything: bool) -> Value {
         Some(Value::Array(kinds)) => kinds.iter().filter_map(Value::as_str).collect(),
         _ => vec!["object"],
     };
-    let kind = match kinds.contains(&"null") && !everything {
-        true => "null",
-        false => kinds.iter().copied().find(|kind| *kind != "null").unwrap_or("null"),
-    };
+    let filled = kinds.iter().copied().find(|kind| *kind != "null").unwrap_or("null");
+    let kind = if kinds.contains(&"null") && !everything { "null" } else { filled };
     match kind {
         "object" => object(schema, everything),
         "array" => {
