@@ -139,7 +139,8 @@ impl Index {
         if number("application_id")? != APPLICATION || number("user_version")? != VERSION {
             return Ok(None);
         }
-        let sound: String = connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
+        // Without a name this would also read every word of the FTS5 table, which checks what it reads by itself.
+        let sound: String = connection.query_row("PRAGMA quick_check(passages)", [], |row| row.get(0))?;
         let zone: Option<String> = connection
             .query_row("SELECT value FROM facts WHERE name = 'time_zone'", [], |row| row.get(0))
             .optional()?;
