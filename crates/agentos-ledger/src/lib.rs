@@ -46,6 +46,8 @@ mod schema;
 mod store;
 mod tiles;
 mod time;
+#[cfg(test)]
+mod vectors;
 mod verify;
 mod violation;
 mod witness;

@@ -140,11 +140,14 @@ impl Store {
     }
 
     fn try_open(path: &Path, options: &OpenOptionsForStore<'_>) -> Result<Self, Failure> {
+        // To SQLite an empty file is a new database, and a log beside it left over: it would delete the log.
+        if path.symlink_metadata().is_ok_and(|metadata| metadata.len() == 0) {
+            let detail = "the database is an empty file: it was emptied";
+            return Err(Violation::of_ledger(ViolationKind::SchemaChanged, detail).into());
+        }
         let connection = Connection::open_with_flags(path, write_flags())?;
         connection.busy_timeout(options.busy_timeout)?;
         connection.pragma_update(None, "trusted_schema", "OFF")?;
-        // An emptied file is an empty database to SQLite; making it a WAL database would be the first step of making it
-        // a ledger again.
         if let Some(difference) = schema::difference(&connection)? {
             return Err(Violation::of_ledger(ViolationKind::SchemaChanged, difference).into());
         }

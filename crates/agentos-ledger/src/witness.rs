@@ -19,12 +19,24 @@ const MAX_TAIL_OFFSET: i64 = 65_536;
 /// Adds a note, durably. A note that a crash cut short before is left behind and does no harm.
 pub(crate) fn append(path: &Path, note: &str) -> Result<(), LedgerError> {
     let write = || {
-        let mut file =
-            OpenOptions::new().create(true).append(true).mode(0o644).custom_flags(no_follow()).open(path)?;
+        let mut file = OpenOptions::new()
+            .create(true)
+            .read(true)
+            .append(true)
+            .mode(0o644)
+            .custom_flags(no_follow())
+            .open(path)?;
         if !file.metadata()?.is_file() {
             return Err(std::io::Error::other("not a regular file"));
         }
-        file.write_all(format!("{note}\n").as_bytes())?;
+        // A line that was cut short must not run into the first line of this note.
+        let mut last = [b'\n'];
+        if file.metadata()?.len() > 0 {
+            file.seek(SeekFrom::End(-1))?;
+            file.read_exact(&mut last)?;
+        }
+        let ended = if last == *b"\n" { "" } else { "\n" };
+        file.write_all(format!("{ended}{note}\n").as_bytes())?;
         file.sync_data()
     };
     write().map_err(file_error("append a checkpoint to", path))
@@ -97,7 +109,7 @@ mod tests {
         for text in [
             format!("{first}\n{second}\n"),
             format!("{first}\n{second}\n{cut}"),
-            format!("{first}\n{cut}{second}\n"),
+            format!("{first}\n{cut}\n{second}\n"),
             format!("{first}\n{second}\n{forged}\n"),
             second.clone(),
         ] {

@@ -189,16 +189,31 @@ pub fn verify(path: &Path, options: VerifyOptions<'_>) -> Result<Report, VerifyE
         Some(progress) => progress,
         None => &mut ignore,
     };
-    let database = open::Database::open(path)?;
     let task = walk::Task { key: key.as_ref(), trusted: trusted.as_ref(), full };
+    // A ledger that nobody had open may be opened while it is read: then it is read again, beside its writer.
+    let mut attempts = 3;
+    loop {
+        attempts -= 1;
+        match attempt(path, &task, progress) {
+            Err(VerifyError::Changed { .. }) if attempts > 0 => {}
+            result => return result,
+        }
+    }
+}
+
+fn attempt(
+    path: &Path,
+    task: &walk::Task<'_>,
+    progress: &mut dyn FnMut(Progress),
+) -> Result<Report, VerifyError> {
+    let database = open::Database::open(path)?;
     let result = task.run(&database, progress);
     database.unchanged()?;
-    match result {
-        Ok(report) => Ok(report),
-        Err(walk::Stop::Violation(violation)) => Err(VerifyError::Violation(violation)),
-        Err(walk::Stop::Thread) => Err(VerifyError::Thread),
-        Err(walk::Stop::Database(source)) => Err(database.failed(source)),
-    }
+    result.map_err(|stop| match stop {
+        walk::Stop::Violation(violation) => VerifyError::Violation(violation),
+        walk::Stop::Thread => VerifyError::Thread,
+        walk::Stop::Database(source) => database.failed(source),
+    })
 }
 
 fn key_beside(path: &Path) -> Result<Option<VerifierKey>, VerifyError> {

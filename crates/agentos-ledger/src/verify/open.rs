@@ -47,14 +47,16 @@ impl Database {
             return Err(VerifyError::NotAFile { path: path.to_owned() });
         }
         let path = path.canonicalize().map_err(|_| missing())?;
-        if metadata.len() == 0 && log_is_empty(&path) {
+        if metadata.len() == 0 {
             let detail = "the database is an empty file: it was emptied";
             return Err(VerifyError::Violation(Violation::of_ledger(ViolationKind::SchemaChanged, detail)));
         }
 
-        let alone = if log_is_empty(&path) { state(&path) } else { None };
         // Nobody has the database open, or it is a copy: as an immutable file it needs neither log nor index, and none
-        // is made. With a log there is a writer, or there was one; the log is part of the ledger.
+        // is made. With an index there is a writer, or there was one; then the log is part of the ledger.
+        let index = with_suffix(&path, "-shm");
+        let alone =
+            if log_is_empty(&path) && index.symlink_metadata().is_err() { state(&path) } else { None };
         let suffix = if alone.is_some() { "&immutable=1" } else { "" };
         let uri = format!("file:{}?mode=ro{suffix}", percent_encoded(&path));
         let flags =
