@@ -1,5 +1,6 @@
 //! One method per route.
 
+use agentos_api::catalog::Catalog;
 use agentos_api::event::{EventFilter, EventPage};
 use agentos_api::health::HealthReport;
 use agentos_api::ledger::{Checkpoint, InclusionProof};
@@ -65,6 +66,11 @@ impl Client {
     /// `GET /ledger/checkpoint`: the ledger's signed size and root, as of now.
     pub async fn checkpoint(&self) -> Result<Checkpoint, ClientError> {
         self.get("/ledger/checkpoint").await
+    }
+
+    /// `GET /catalog`: the queries and tools of this agentd, with their schemas. Not an event.
+    pub async fn catalog(&self) -> Result<Catalog, ClientError> {
+        self.get("/catalog").await
     }
 
     /// `GET /openapi.json`: the API's description. Not an event.

@@ -1,0 +1,52 @@
+//! The commands, one file each.
+
+mod arguments;
+mod checkpoint;
+mod completions;
+mod events;
+mod health;
+mod key;
+mod man;
+mod memory;
+mod proof;
+mod query;
+mod tools;
+mod verify_ledger;
+
+use clap::Subcommand;
+
+use crate::context::Context;
+use crate::error::{CliError, Exit};
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    // What each does is said where its arguments are.
+    Health(health::Arguments),
+    Query(query::Arguments),
+    Events(events::Arguments),
+    VerifyLedger(verify_ledger::Arguments),
+    Proof(proof::Arguments),
+    Checkpoint(checkpoint::Arguments),
+    Tools(tools::Arguments),
+    Memory(memory::Arguments),
+    Completions(completions::Arguments),
+    #[command(hide = true)]
+    Man(man::Arguments),
+}
+
+/// Does `command`.
+pub(crate) async fn run(context: &mut Context, command: Command) -> Result<Exit, CliError> {
+    match command {
+        Command::Health(arguments) => health::run(context, &arguments).await,
+        Command::Query(arguments) => query::run(context, &arguments).await,
+        Command::Events(arguments) => events::run(context, &arguments).await,
+        Command::VerifyLedger(arguments) => verify_ledger::run(context, &arguments),
+        Command::Proof(arguments) => proof::run(context, &arguments).await,
+        Command::Checkpoint(arguments) => checkpoint::run(context, &arguments).await,
+        Command::Tools(arguments) => tools::run(context, &arguments).await,
+        Command::Memory(arguments) => memory::run(context, &arguments).await,
+        Command::Completions(arguments) => completions::run(context, &arguments),
+        Command::Man(arguments) => man::run(context, &arguments),
+    }
+}

@@ -1,0 +1,15 @@
+//! The program as a person runs it, against a real agentd with a state directory of its own. One file per command.
+
+mod checkpoint;
+mod completions;
+mod events;
+mod health;
+mod hostile;
+mod man;
+mod memory;
+mod proof;
+mod query;
+mod reaching;
+mod support;
+mod tools;
+mod verify_ledger;
