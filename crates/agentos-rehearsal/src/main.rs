@@ -36,7 +36,7 @@ struct Arguments {
 }
 
 fn main() -> ExitCode {
-    match serve(Arguments::parse()) {
+    match serve(&Arguments::parse()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             let mut line = format!("agentos-rehearsal: {error}");
@@ -51,7 +51,7 @@ fn main() -> ExitCode {
     }
 }
 
-fn serve(arguments: Arguments) -> Result<(), Box<dyn Error>> {
+fn serve(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
     let scenarios = match &arguments.scenarios {
         Some(directory) => library::read(directory)?,
         None => library::built_in()?,
