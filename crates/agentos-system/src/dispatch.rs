@@ -4,8 +4,8 @@ use agentos_api::parse::ParseError;
 use agentos_api::problem::near_matches;
 use agentos_api::query::{self, Query};
 
-use crate::machine::{Machine, Viewer};
 use crate::QueryError;
+use crate::machine::{Machine, Viewer};
 
 /// A query that this crate knows how to answer.
 pub(crate) trait Read: Query {
@@ -58,6 +58,7 @@ const TABLE: &[Entry] = &[
     entry::<query::Os>(),
     entry::<query::Packages>(),
     entry::<query::Pressure>(),
+    entry::<query::Process>(),
     entry::<query::Processes>(),
     entry::<query::Service>(),
     entry::<query::Services>(),
@@ -110,16 +111,22 @@ fn check<Q: Read>(args: &[u8]) -> Result<(), QueryError> {
 fn answer<Q: Read>(machine: &Machine, viewer: Viewer, args: &[u8]) -> Result<Vec<u8>, QueryError> {
     let output = Q::read(machine, viewer, parse::<Q>(args)?)?;
     let mut bytes = Vec::with_capacity(4096);
-    serde_json::to_writer(&mut bytes, &output)
-        .map_err(|error| QueryError::Io { what: format!("the answer to {}", Q::NAME), source: error.into() })?;
+    serde_json::to_writer(&mut bytes, &output).map_err(|error| QueryError::Io {
+        what: format!("the answer to {}", Q::NAME),
+        source: error.into(),
+    })?;
     Ok(bytes)
 }
 
 fn parse<Q: Read>(args: &[u8]) -> Result<Q::Args, QueryError> {
     let args = if args.is_empty() { b"{}" } else { args };
     let parsed = agentos_api::parse::json(args).map_err(|error| match error {
-        ParseError::Data { field, reason } if !field.is_empty() => QueryError::InvalidArgument { field, reason },
-        ParseError::Data { reason, .. } | ParseError::Syntax { reason } => QueryError::invalid("args", reason),
+        ParseError::Data { field, reason } if !field.is_empty() => {
+            QueryError::InvalidArgument { field, reason }
+        }
+        ParseError::Data { reason, .. } | ParseError::Syntax { reason } => {
+            QueryError::invalid("args", reason)
+        }
     })?;
     Q::check(&parsed)?;
     Ok(parsed)

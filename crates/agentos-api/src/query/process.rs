@@ -185,7 +185,7 @@ pub struct OpenFile {
 pub struct Socket {
     /// The descriptor.
     pub descriptor: u32,
-    /// `tcp`, `tcp6`, `udp`, `udp6`, `unix`; missing for another kind.
+    /// `tcp`, `tcp6`, `udp`, `udp6`, `unix`; missing for another kind, and for a socket of another network namespace.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub protocol: Option<String>,
     /// Its own address, or the path of a Unix socket (`@` begins an abstract one).

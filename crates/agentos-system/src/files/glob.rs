@@ -32,7 +32,10 @@ impl Glob {
     /// [`QueryError::InvalidArgument`] for an open `[`, a final `\`, an empty or an overlong pattern.
     pub(crate) fn new(pattern: &str, field: &str) -> Result<Self, QueryError> {
         if pattern.is_empty() || pattern.chars().count() > LONGEST {
-            return Err(QueryError::invalid(field, format!("must be a pattern of 1 to {LONGEST} characters")));
+            return Err(QueryError::invalid(
+                field,
+                format!("must be a pattern of 1 to {LONGEST} characters"),
+            ));
         }
         let mut tokens = Vec::new();
         let mut rest = pattern.chars();
@@ -45,7 +48,10 @@ impl Glob {
                     QueryError::invalid(field, "a \\ at the end of the pattern stands before nothing")
                 })?)),
                 '[' => set(&mut rest).ok_or_else(|| {
-                    QueryError::invalid(field, "a [ in the pattern is not closed; write \\[ for the character itself")
+                    QueryError::invalid(
+                        field,
+                        "a [ in the pattern is not closed; write \\[ for the character itself",
+                    )
                 })?,
                 other => Token::One(u32::from(other)),
             });
@@ -179,7 +185,10 @@ mod tests {
     #[test]
     fn what_is_no_pattern_is_refused() {
         for pattern in ["", "[", "[a", "a\\", "[]", &"*a".repeat(200)] {
-            assert!(matches!(Glob::new(pattern, "name"), Err(QueryError::InvalidArgument { .. })), "{pattern}");
+            assert!(
+                matches!(Glob::new(pattern, "name"), Err(QueryError::InvalidArgument { .. })),
+                "{pattern}"
+            );
         }
     }
 

@@ -12,7 +12,8 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use agentos_api::query::directory::Kind;
 use agentos_api::query::path::{AbsolutePath, encode};
 use rustix::fs::{
-    AtFlags, CWD, FileType, Mode, OFlags, ResolveFlags, Statx, StatxFlags, fstatfs, openat, openat2, readlinkat, statx,
+    AtFlags, CWD, FileType, Mode, OFlags, ResolveFlags, Statx, StatxFlags, fstatfs, openat, openat2,
+    readlinkat, statx,
 };
 use rustix::io::Errno;
 
@@ -73,10 +74,14 @@ impl Located {
     /// [`QueryError::InvalidArgument`] where it is none, and what the kernel answers.
     pub(crate) fn directory(&self) -> Result<OwnedFd, QueryError> {
         if self.kind() != Kind::Directory {
-            return Err(QueryError::invalid("path", format!("{} is not a directory; the query file reads files", self.text())));
+            return Err(QueryError::invalid(
+                "path",
+                format!("{} is not a directory; the query file reads files", self.text()),
+            ));
         }
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
-        openat(&self.descriptor, c".", flags, Mode::empty()).map_err(|error| QueryError::io(self.text(), error))
+        openat(&self.descriptor, c".", flags, Mode::empty())
+            .map_err(|error| QueryError::io(self.text(), error))
     }
 
     /// Opens its content, where it is a regular file that `viewer` may read.
@@ -116,9 +121,8 @@ impl Located {
         #[expect(clippy::cast_sign_loss, reason = "a magic number, not a quantity")]
         let reason = match file_system.f_type as u64 {
             PROC_SUPER_MAGIC => match name {
-                b"kcore" | b"vmcore" | b"mem" | b"pagemap" | b"kpagecount" | b"kpageflags" | b"kpagecgroup" => {
-                    "it is memory, which holds every secret of the machine"
-                }
+                b"kcore" | b"vmcore" | b"mem" | b"pagemap" | b"kpagecount" | b"kpageflags"
+                | b"kpagecgroup" => "it is memory, which holds every secret of the machine",
                 b"kmsg" => "it waits for new messages and takes them from others; the query journal has them",
                 b"environ" if !viewer.operator => {
                     "an environment often holds secrets, so only the operator may read it; the query process has its names"
@@ -126,7 +130,9 @@ impl Located {
                 _ => return Ok(()),
             },
             SYSFS_MAGIC if is_device_memory(name) => "reading it reaches into a device",
-            TRACEFS_MAGIC | DEBUGFS_MAGIC => "files of the kernel's debugging act when they are read, or have no end",
+            TRACEFS_MAGIC | DEBUGFS_MAGIC => {
+                "files of the kernel's debugging act when they are read, or have no end"
+            }
             _ => return Ok(()),
         };
         Err(QueryError::Forbidden { reason: format!("{} is not read: {reason}", self.text()) })
@@ -135,7 +141,8 @@ impl Located {
 
 /// `resource0`, `resource2_wc`, `rom`: the memory and ports of a PCI device (the kernel's sysfs-pci.rst).
 fn is_device_memory(name: &[u8]) -> bool {
-    name == b"rom" || name.strip_prefix(b"resource").is_some_and(|rest| rest.first().is_some_and(u8::is_ascii_digit))
+    name == b"rom"
+        || name.strip_prefix(b"resource").is_some_and(|rest| rest.first().is_some_and(u8::is_ascii_digit))
 }
 
 /// Why a path did not lead anywhere. The kernel answers `ELOOP` both for a loop and for a magic link.
@@ -150,9 +157,13 @@ fn refusal(path: &AbsolutePath, error: Errno) -> QueryError {
         }
         Errno::LOOP => QueryError::invalid(
             "path",
-            format!("{path} leads through too many symbolic links, or through a link of /proc/PID, which is not followed"),
+            format!(
+                "{path} leads through too many symbolic links, or through a link of /proc/PID, which is not followed"
+            ),
         ),
-        Errno::NAMETOOLONG => QueryError::invalid("path", "a name in it is longer than the file system allows"),
+        Errno::NAMETOOLONG => {
+            QueryError::invalid("path", "a name in it is longer than the file system allows")
+        }
         error => QueryError::io(path.to_string(), error),
     }
 }

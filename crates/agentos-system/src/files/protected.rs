@@ -40,7 +40,10 @@ impl Protected {
                 || found.is_some_and(|root| is_below(&file.path, &root.path) || holds(&root, file));
             if hidden {
                 return Err(QueryError::Forbidden {
-                    reason: format!("{} belongs to agentd itself; only the operator may read it", file.text()),
+                    reason: format!(
+                        "{} belongs to agentd itself; only the operator may read it",
+                        file.text()
+                    ),
                 });
             }
         }

@@ -193,7 +193,9 @@ pub(crate) fn text_at(at: impl AsFd, path: &str) -> Option<String> {
 /// The names in a directory of the kernel's, sorted, up to `most`; none where there is no such directory.
 pub(crate) fn names(path: &str, most: usize) -> Vec<String> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let Ok(mut entries) = openat(CWD, path, flags, Mode::empty()).and_then(Dir::new) else { return Vec::new() };
+    let Ok(mut entries) = openat(CWD, path, flags, Mode::empty()).and_then(Dir::new) else {
+        return Vec::new();
+    };
     let mut names = Vec::new();
     while let Some(Ok(entry)) = entries.read() {
         let name = entry.file_name().to_string_lossy();
@@ -252,7 +254,8 @@ mod tests {
     fn a_read_is_cut_at_its_limit_and_says_so() {
         let file = tempfile::tempfile().unwrap();
         rustix::io::write(&file, &[b'x'; 10_000]).unwrap();
-        for (limit, length, more) in [(9_999, 9_999, true), (10_000, 10_000, false), (20_000, 10_000, false)] {
+        for (limit, length, more) in [(9_999, 9_999, true), (10_000, 10_000, false), (20_000, 10_000, false)]
+        {
             rustix::fs::seek(&file, rustix::fs::SeekFrom::Start(0)).unwrap();
             let (content, cut) = read_open(&file, limit).unwrap();
             assert_eq!((content.len(), cut), (length, more));

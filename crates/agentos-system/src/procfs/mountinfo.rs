@@ -70,7 +70,9 @@ mod tests {
 
     #[test]
     fn the_example_of_the_manual_page_is_read() {
-        let mounts = parse(b"36 35 98:0 /mnt1 /mnt\\0402 rw,noatime master:1 shared:7 - ext3 /dev/root rw,errors=continue\n");
+        let mounts = parse(
+            b"36 35 98:0 /mnt1 /mnt\\0402 rw,noatime master:1 shared:7 - ext3 /dev/root rw,errors=continue\n",
+        );
         assert_eq!(
             mounts,
             [Mount {

@@ -42,7 +42,10 @@ pub(crate) fn at(seconds_since_boot: f64) -> Timestamp {
 
 /// The calendar time of a number of seconds since 1970.
 pub(crate) fn unix_seconds(seconds: f64) -> Timestamp {
-    #[expect(clippy::cast_possible_truncation, reason = "a float to integer cast saturates, and the range is checked")]
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "a float to integer cast saturates, and the range is checked"
+    )]
     Timestamp::from_millisecond((seconds * 1000.0) as i64).unwrap_or(Timestamp::UNIX_EPOCH)
 }
 

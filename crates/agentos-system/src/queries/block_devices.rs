@@ -62,11 +62,14 @@ fn device(name: String, mounts: &HashMap<String, Vec<mountinfo::Mount>>) -> Opti
         size_bytes: decimal(attribute("size")?.as_bytes())?.saturating_mul(SECTOR_BYTES),
         vendor: of_disk("device/vendor").filter(|vendor| !vendor.starts_with("0x")),
         model: of_disk("device/model"),
-        serial: of_disk("device/serial").or_else(|| of_disk("serial")).or_else(|| property(&udev, "ID_SERIAL_SHORT")),
+        serial: of_disk("device/serial")
+            .or_else(|| of_disk("serial"))
+            .or_else(|| property(&udev, "ID_SERIAL_SHORT")),
         rotational: of_disk("queue/rotational").as_deref() == Some("1"),
         removable: of_disk("removable").as_deref() == Some("1"),
         read_only: flag("ro"),
-        file_system: property(&udev, "ID_FS_TYPE").or_else(|| mounted.first().map(|mount| lossy(&mount.file_system))),
+        file_system: property(&udev, "ID_FS_TYPE")
+            .or_else(|| mounted.first().map(|mount| lossy(&mount.file_system))),
         label: property(&udev, "ID_FS_LABEL"),
         uuid: property(&udev, "ID_FS_UUID"),
         mount_points: mounted.iter().take(MOST_POINTS).map(|mount| encode(&mount.point)).collect(),
@@ -88,7 +91,8 @@ fn parent(path: &str) -> Option<String> {
 }
 
 fn kind(name: &str, is_partition: bool, path: &str) -> Kind {
-    let starts = |prefix: &str| name.strip_prefix(prefix).is_some_and(|rest| decimal(rest.as_bytes()).is_some());
+    let starts =
+        |prefix: &str| name.strip_prefix(prefix).is_some_and(|rest| decimal(rest.as_bytes()).is_some());
     if is_partition {
         Kind::Partition
     } else if starts("loop") {
@@ -125,7 +129,8 @@ struct Statistics {
 /// The fields of `stat` (the kernel's Documentation/block/stat.rst): the third and seventh are sectors, the tenth is the
 /// time busy in milliseconds.
 fn statistics(line: &str) -> Statistics {
-    let fields: Vec<u64> = line.split_whitespace().map(|field| decimal(field.as_bytes()).unwrap_or(0)).collect();
+    let fields: Vec<u64> =
+        line.split_whitespace().map(|field| decimal(field.as_bytes()).unwrap_or(0)).collect();
     let field = |index: usize| fields.get(index).copied().unwrap_or(0);
     Statistics {
         read_bytes: field(2).saturating_mul(SECTOR_BYTES),

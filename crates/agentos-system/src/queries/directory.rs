@@ -21,7 +21,11 @@ const TIME_LIMIT: Duration = Duration::from_secs(10);
 
 impl Read for Directory {
     fn check(args: &Args) -> Result<(), QueryError> {
-        args.after.as_deref().map(decode).transpose().map_err(|error| QueryError::invalid("after", error.to_string()))?;
+        args.after
+            .as_deref()
+            .map(decode)
+            .transpose()
+            .map_err(|error| QueryError::invalid("after", error.to_string()))?;
         Ok(())
     }
 
@@ -33,9 +37,12 @@ impl Read for Directory {
 
 fn list(args: &Args, accounts: &Accounts) -> Result<Output, QueryError> {
     let located = Located::find(&args.path)?;
-    let after = args.after.as_deref().map(decode).transpose().map_err(|error| {
-        QueryError::invalid("after", error.to_string())
-    })?;
+    let after = args
+        .after
+        .as_deref()
+        .map(decode)
+        .transpose()
+        .map_err(|error| QueryError::invalid("after", error.to_string()))?;
     let limit = args.limit.as_usize();
     let directory = located.directory()?;
     let (names, total) = first_names(&directory, after.as_deref(), args.without_hidden, limit + 1)
@@ -125,11 +132,8 @@ mod tests {
         expected.sort();
         let (mut seen, mut after) = (Vec::new(), String::new());
         loop {
-            let page = ask(&format!(
-                r#"{{"path":"{}","limit":4{after}}}"#,
-                directory.path().display()
-            ))
-            .unwrap();
+            let page =
+                ask(&format!(r#"{{"path":"{}","limit":4{after}}}"#, directory.path().display())).unwrap();
             assert_eq!(page.total, 25);
             seen.extend(page.entries.into_iter().map(|entry| entry.name));
             match page.next_after {
@@ -165,7 +169,8 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         std::fs::write(directory.path().join(".hidden"), "").unwrap();
         std::fs::write(directory.path().join("seen"), "").unwrap();
-        let page = ask(&format!(r#"{{"path":"{}","without_hidden":true}}"#, directory.path().display())).unwrap();
+        let page =
+            ask(&format!(r#"{{"path":"{}","without_hidden":true}}"#, directory.path().display())).unwrap();
         assert_eq!((page.total, page.entries[0].name.as_str()), (1, "seen"));
     }
 

@@ -16,8 +16,8 @@ use crate::files::Located;
 use crate::guard::Guard;
 use crate::machine::{Machine, Viewer};
 use crate::procfs::mountinfo::{self, Mount};
-use crate::procfs::ticks::percent;
 use crate::procfs::read;
+use crate::procfs::ticks::percent;
 use crate::queries::health::sizes;
 use crate::text::lossy;
 
@@ -32,9 +32,34 @@ const PATIENCE_FOR_ALL: Duration = Duration::from_secs(10);
 
 /// Types that hold nothing on a disk or a server: what `/proc/filesystems` calls `nodev`, less those that do.
 const NOTHING_ON_A_DISK: [&str; 28] = [
-    "autofs", "bdev", "binder", "binfmt_misc", "bpf", "cgroup", "cgroup2", "configfs", "cpuset", "debugfs", "devpts",
-    "devtmpfs", "efivarfs", "fusectl", "hugetlbfs", "mqueue", "nsfs", "pidfs", "pipefs", "proc", "pstore", "ramfs",
-    "rpc_pipefs", "securityfs", "selinuxfs", "sockfs", "sysfs", "tracefs",
+    "autofs",
+    "bdev",
+    "binder",
+    "binfmt_misc",
+    "bpf",
+    "cgroup",
+    "cgroup2",
+    "configfs",
+    "cpuset",
+    "debugfs",
+    "devpts",
+    "devtmpfs",
+    "efivarfs",
+    "fusectl",
+    "hugetlbfs",
+    "mqueue",
+    "nsfs",
+    "pidfs",
+    "pipefs",
+    "proc",
+    "pstore",
+    "ramfs",
+    "rpc_pipefs",
+    "securityfs",
+    "selinuxfs",
+    "sockfs",
+    "sysfs",
+    "tracefs",
 ];
 
 impl Read for Disks {
@@ -111,7 +136,8 @@ fn file_system(guard: &Guard, mut group: Group, deadline: Instant) -> FileSystem
     let usage = guard.call(&encode(&point), patience, move || {
         statvfs(OsStr::from_bytes(&point)).map_err(|error| QueryError::io(encode(&point), error))
     });
-    let has = |options: &[u8], option: &[u8]| options.split(|&byte| byte == b',').any(|other| other == option);
+    let has =
+        |options: &[u8], option: &[u8]| options.split(|&byte| byte == b',').any(|other| other == option);
     FileSystem {
         mount_point: encode(&mount.point),
         also_mounted_at: others.iter().take(MOST_POINTS).map(|other| encode(&other.point)).collect(),
@@ -167,7 +193,10 @@ mod tests {
         let output = ask(r#"{"path":"/"}"#).unwrap();
         assert_eq!(output.file_systems.len(), 1);
         let root = &output.file_systems[0];
-        let df = std::process::Command::new("df").args(["-B1", "--output=size,iused,itotal,target", "/"]).output().unwrap();
+        let df = std::process::Command::new("df")
+            .args(["-B1", "--output=size,iused,itotal,target", "/"])
+            .output()
+            .unwrap();
         let df = String::from_utf8_lossy(&df.stdout).into_owned();
         let fields: Vec<&str> = df.lines().nth(1).unwrap().split_whitespace().collect();
         let usage = root.usage.unwrap();
@@ -179,7 +208,12 @@ mod tests {
     #[test]
     fn what_is_not_on_a_disk_is_shown_only_when_asked_for() {
         let disks = ask("{}").unwrap();
-        assert!(disks.file_systems.iter().all(|disk| !["proc", "sysfs", "tmpfs"].contains(&disk.file_system.as_str())));
+        assert!(
+            disks
+                .file_systems
+                .iter()
+                .all(|disk| !["proc", "sysfs", "tmpfs"].contains(&disk.file_system.as_str()))
+        );
         let all = ask(r#"{"all":true}"#).unwrap();
         assert!(all.file_systems.iter().any(|disk| disk.file_system == "proc"));
         let proc = ask(r#"{"path":"/proc/self/status"}"#).unwrap();
@@ -200,7 +234,9 @@ mod tests {
 
     #[test]
     fn a_path_that_is_none_is_refused() {
-        assert!(matches!(ask(r#"{"path":"relative"}"#), Err(QueryError::InvalidArgument { field, .. }) if field == "path"));
+        assert!(
+            matches!(ask(r#"{"path":"relative"}"#), Err(QueryError::InvalidArgument { field, .. }) if field == "path")
+        );
         assert!(matches!(ask(r#"{"path":"/no/such"}"#), Err(QueryError::NotFound { .. })));
     }
 }

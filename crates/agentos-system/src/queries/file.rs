@@ -33,7 +33,9 @@ impl Read for File {
 
     fn read(machine: &Machine, viewer: Viewer, args: Args) -> Result<Output, QueryError> {
         let (protected, accounts) = (machine.protected.clone(), machine.accounts.clone());
-        machine.guard.call(&args.path.to_string(), TIME_LIMIT, move || answer(&args, viewer, &protected, &accounts))
+        machine
+            .guard
+            .call(&args.path.to_string(), TIME_LIMIT, move || answer(&args, viewer, &protected, &accounts))
     }
 }
 
@@ -44,7 +46,12 @@ struct Part {
     end_of_file: bool,
 }
 
-fn answer(args: &Args, viewer: Viewer, protected: &Protected, accounts: &Accounts) -> Result<Output, QueryError> {
+fn answer(
+    args: &Args,
+    viewer: Viewer,
+    protected: &Protected,
+    accounts: &Accounts,
+) -> Result<Output, QueryError> {
     let located = Located::find(&args.path)?;
     let descriptor = located.content(protected, viewer)?;
     let size = located.attributes.stx_size;

@@ -44,7 +44,8 @@ impl Read for Find {
         let limit = Duration::from_secs(args.time_limit_seconds.get());
         machine.guard.call(&args.path.to_string(), limit + GRACE, move || {
             let start = Located::find(&args.path)?;
-            let mut search = Search::new(&args, &accounts, Instant::now() + limit, device(&start.attributes))?;
+            let mut search =
+                Search::new(&args, &accounts, Instant::now() + limit, device(&start.attributes))?;
             search.run(start.directory()?, start.path)?;
             Ok(search.output(&accounts))
         })
@@ -126,7 +127,9 @@ impl<'a> Search<'a> {
                 Some(Ok(entry)) => {
                     self.visited += 1;
                     let may_descend = levels.len() as u64 <= self.args.max_depth.get().saturating_sub(1);
-                    if let Some(below) = self.visit(levels.last(), entry.file_name(), entry.file_type(), may_descend) {
+                    if let Some(below) =
+                        self.visit(levels.last(), entry.file_name(), entry.file_type(), may_descend)
+                    {
                         levels.push(below);
                     }
                 }
@@ -136,7 +139,13 @@ impl<'a> Search<'a> {
     }
 
     /// Looks at one entry; answers the directory to go on with.
-    fn visit(&mut self, level: Option<&Level>, name: &CStr, file_type: FileType, may_descend: bool) -> Option<Level> {
+    fn visit(
+        &mut self,
+        level: Option<&Level>,
+        name: &CStr,
+        file_type: FileType,
+        may_descend: bool,
+    ) -> Option<Level> {
         let level = level?;
         let directory = level.entries.fd().ok()?;
         let is_match = self.name.as_ref().is_none_or(|pattern| pattern.matches(name.to_bytes()));
@@ -155,7 +164,8 @@ impl<'a> Search<'a> {
         if !may_descend || !is_directory || unmounted || (elsewhere && !self.args.other_file_systems) {
             return None;
         }
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK;
+        let flags =
+            OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK;
         match openat(directory, name, flags, Mode::empty()).and_then(Dir::new) {
             Ok(entries) => Some(Level { entries, path: joined(&level.path, name) }),
             Err(_) => {
@@ -168,7 +178,8 @@ impl<'a> Search<'a> {
     fn takes(&self, attributes: &Statx) -> bool {
         let args = self.args;
         let age = self.now.saturating_sub(attributes.stx_mtime.tv_sec);
-        let age_is = |limit: u64, younger: bool| i64::try_from(limit).is_ok_and(|limit| (age < limit) == younger);
+        let age_is =
+            |limit: u64, younger: bool| i64::try_from(limit).is_ok_and(|limit| (age < limit) == younger);
         args.kind.is_none_or(|kind| kind == kind_of(attributes))
             && args.min_size_bytes.is_none_or(|least| attributes.stx_size >= least.get())
             && args.max_size_bytes.is_none_or(|most| attributes.stx_size <= most.get())
@@ -198,7 +209,8 @@ impl<'a> Search<'a> {
                 right.attributes.stx_size.cmp(&left.attributes.stx_size).then_with(|| by_path(left, right))
             }),
             Sort::Modified => self.found.sort_by(|left, right| {
-                let time = |found: &Found| (found.attributes.stx_mtime.tv_sec, found.attributes.stx_mtime.tv_nsec);
+                let time =
+                    |found: &Found| (found.attributes.stx_mtime.tv_sec, found.attributes.stx_mtime.tv_nsec);
                 time(right).cmp(&time(left)).then_with(|| by_path(left, right))
             }),
             Sort::Path => self.found.sort_by(by_path),

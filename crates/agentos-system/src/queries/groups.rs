@@ -66,6 +66,8 @@ mod tests {
 
     #[test]
     fn an_unknown_user_is_told_who_was_meant() {
-        assert!(matches!(ask(r#"{"user":"rooot"}"#), Err(QueryError::NotFound { near, .. }) if near[0] == "root"));
+        assert!(
+            matches!(ask(r#"{"user":"rooot"}"#), Err(QueryError::NotFound { near, .. }) if near[0] == "root")
+        );
     }
 }

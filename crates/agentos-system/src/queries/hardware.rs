@@ -33,7 +33,11 @@ impl Read for Hardware {
             memory_total_bytes: memory_total()?,
             numa_nodes: count(&names("/sys/devices/system/node", 4096), "node").max(1),
             pci_devices: names("/sys/bus/pci/devices", MOST).into_iter().filter_map(pci_device).collect(),
-            usb_devices: names("/sys/bus/usb/devices", 4 * MOST).into_iter().filter_map(usb_device).take(MOST).collect(),
+            usb_devices: names("/sys/bus/usb/devices", 4 * MOST)
+                .into_iter()
+                .filter_map(usb_device)
+                .take(MOST)
+                .collect(),
             temperatures: temperatures(),
             batteries: batteries(),
         })
@@ -42,7 +46,8 @@ impl Read for Hardware {
 
 /// How many of the names are `prefix` and a number.
 fn count(names: &[String], prefix: &str) -> u32 {
-    let numbered = |name: &&String| name.strip_prefix(prefix).is_some_and(|rest| decimal(rest.as_bytes()).is_some());
+    let numbered =
+        |name: &&String| name.strip_prefix(prefix).is_some_and(|rest| decimal(rest.as_bytes()).is_some());
     u32::try_from(names.iter().filter(numbered).count()).unwrap_or(u32::MAX)
 }
 
@@ -57,12 +62,17 @@ fn cpu() -> Cpu {
         }
     }
     let caches = "/sys/devices/system/cpu/cpu0/cache";
-    let cache = names(caches, 16).into_iter().filter_map(|index| size(&text(&format!("{caches}/{index}/size"))?)).max();
+    let cache = names(caches, 16)
+        .into_iter()
+        .filter_map(|index| size(&text(&format!("{caches}/{index}/size"))?))
+        .max();
     let megahertz = |file: &str| {
-        number(&format!("/sys/devices/system/cpu/cpu0/cpufreq/{file}")).map(|khz| round(as_f64(khz) / 1000.0, 0))
+        number(&format!("/sys/devices/system/cpu/cpu0/cpufreq/{file}"))
+            .map(|khz| round(as_f64(khz) / 1000.0, 0))
     };
     let flag = |wanted: &str| {
-        cpuinfo(&information, "flags").is_some_and(|flags| flags.split_whitespace().any(|flag| flag == wanted))
+        cpuinfo(&information, "flags")
+            .is_some_and(|flags| flags.split_whitespace().any(|flag| flag == wanted))
     };
     Cpu {
         model: ["model name", "Model", "Processor", "cpu model"]
@@ -151,13 +161,19 @@ fn temperatures() -> Vec<Temperature> {
     let mut temperatures = Vec::new();
     for chip in names("/sys/class/hwmon", MOST) {
         let attribute = |file: &str| text(&format!("/sys/class/hwmon/{chip}/{file}"));
-        let celsius = |file: &str| attribute(file)?.parse().ok().map(|thousandths: f64| round(thousandths / 1000.0, 1));
+        let celsius =
+            |file: &str| attribute(file)?.parse().ok().map(|thousandths: f64| round(thousandths / 1000.0, 1));
         for file in names(&format!("/sys/class/hwmon/{chip}"), 1024) {
-            let Some(sensor) = file.strip_suffix("_input").filter(|sensor| sensor.starts_with("temp")) else { continue };
+            let Some(sensor) = file.strip_suffix("_input").filter(|sensor| sensor.starts_with("temp")) else {
+                continue;
+            };
             if let (Some(degrees), true) = (celsius(&file), temperatures.len() < MOST) {
                 let name = attribute("name").unwrap_or_else(|| chip.clone());
                 temperatures.push(Temperature {
-                    sensor: format!("{name} {}", attribute(&format!("{sensor}_label")).unwrap_or_else(|| sensor.to_owned())),
+                    sensor: format!(
+                        "{name} {}",
+                        attribute(&format!("{sensor}_label")).unwrap_or_else(|| sensor.to_owned())
+                    ),
                     celsius: degrees,
                     critical_celsius: celsius(&format!("{sensor}_crit")),
                 });

@@ -71,9 +71,10 @@ fn measure(
     let (total, available) = (memory_bytes("MemTotal"), memory_bytes("MemAvailable"));
     let swap = memory_bytes("SwapTotal");
     let uptime = since_boot();
-    let (interval, since) = earlier.map_or((uptime, CpuCounters { idle: 0, total: 0 }), |(interval, counters)| {
-        (interval.as_secs_f64(), counters)
-    });
+    let (interval, since) = earlier
+        .map_or((uptime, CpuCounters { idle: 0, total: 0 }), |(interval, counters)| {
+            (interval.as_secs_f64(), counters)
+        });
     let elapsed = now.total.saturating_sub(since.total);
     let busy = elapsed.saturating_sub(now.idle.saturating_sub(since.idle));
     let name = rustix::system::uname();
@@ -116,11 +117,7 @@ fn root_disk(machine: &Machine) -> Result<Disk, QueryError> {
 /// Total, used and available bytes of a file system, as df(1) counts them.
 pub(crate) fn sizes(usage: &StatVfs) -> (u64, u64, u64) {
     let bytes = |blocks: u64| blocks.saturating_mul(usage.f_frsize);
-    (
-        bytes(usage.f_blocks),
-        bytes(usage.f_blocks.saturating_sub(usage.f_bfree)),
-        bytes(usage.f_bavail),
-    )
+    (bytes(usage.f_blocks), bytes(usage.f_blocks.saturating_sub(usage.f_bfree)), bytes(usage.f_bavail))
 }
 
 /// `user nice system idle iowait irq softirq steal guest guest_nice`; guest time is part of user time already.
@@ -143,7 +140,9 @@ fn cpu_counters(stat: &[u8]) -> Option<CpuCounters> {
 pub(crate) fn online_processors() -> u32 {
     crate::procfs::text("/sys/devices/system/cpu/online")
         .and_then(|list| count_in_list(&list))
-        .or_else(|| std::thread::available_parallelism().ok().and_then(|count| u32::try_from(count.get()).ok()))
+        .or_else(|| {
+            std::thread::available_parallelism().ok().and_then(|count| u32::try_from(count.get()).ok())
+        })
         .unwrap_or(1)
 }
 

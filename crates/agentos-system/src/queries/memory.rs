@@ -42,7 +42,9 @@ impl Read for Memory {
             swap_used_bytes: swap_total.saturating_sub(swap_free),
             swappiness: number("/proc/sys/vm/swappiness"),
             swap_areas: swap_areas(&read_at(CWD, "/proc/swaps", 64 << 10).unwrap_or_default()),
-            oom_kills: read("/proc/vmstat", 64 << 10).ok().and_then(|vmstat| keyed::number(&vmstat, "oom_kill")),
+            oom_kills: read("/proc/vmstat", 64 << 10)
+                .ok()
+                .and_then(|vmstat| keyed::number(&vmstat, "oom_kill")),
             pressure: pressure::resource(CWD, "/proc/pressure/memory"),
         })
     }
@@ -64,7 +66,8 @@ fn swap_areas(content: &[u8]) -> Vec<SwapArea> {
         .split(|&byte| byte == b'\n')
         .skip(1)
         .filter_map(|line| {
-            let mut fields = line.split(|byte| matches!(byte, b' ' | b'\t')).filter(|field| !field.is_empty());
+            let mut fields =
+                line.split(|byte| matches!(byte, b' ' | b'\t')).filter(|field| !field.is_empty());
             Some(SwapArea {
                 path: encode(&unescape(fields.next()?)),
                 kind: lossy(fields.next()?),

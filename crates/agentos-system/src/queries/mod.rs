@@ -13,6 +13,7 @@ pub(crate) mod kernel;
 pub(crate) mod memory;
 pub(crate) mod os;
 pub(crate) mod pressure;
+pub(crate) mod process;
 pub(crate) mod processes;
 pub(crate) mod sysctl;
 pub(crate) mod time;

@@ -35,7 +35,8 @@ impl Read for Os {
             systemd: Path::new("/run/systemd/system").is_dir(),
             firmware: firmware().map(str::to_owned),
             virtualization: container().or_else(virtual_machine),
-            restart_required: Path::new("/run/reboot-required").exists() || nixos.as_ref().is_some_and(boots_another_kernel),
+            restart_required: Path::new("/run/reboot-required").exists()
+                || nixos.as_ref().is_some_and(boots_another_kernel),
             nixos,
             id,
         })
@@ -174,8 +175,12 @@ mod tests {
         let answer = machine.query("os", b"", Viewer::default()).unwrap();
         let output: Output = serde_json::from_slice(&answer).unwrap();
         let uname = std::process::Command::new("uname").arg("-srm").output().unwrap().stdout;
-        assert_eq!(format!("{} {}", output.kernel, output.architecture), String::from_utf8_lossy(&uname).trim());
-        let shell = std::process::Command::new("sh").args(["-c", ". /etc/os-release; echo $ID"]).output().unwrap();
+        assert_eq!(
+            format!("{} {}", output.kernel, output.architecture),
+            String::from_utf8_lossy(&uname).trim()
+        );
+        let shell =
+            std::process::Command::new("sh").args(["-c", ". /etc/os-release; echo $ID"]).output().unwrap();
         assert_eq!(output.id.unwrap_or_default(), String::from_utf8_lossy(&shell.stdout).trim());
     }
 

@@ -56,7 +56,9 @@ fn parse(content: &[u8]) -> Option<Resource> {
             let value = |key: &[u8]| {
                 values.split(|&byte| byte == b' ').find_map(|pair| pair.strip_prefix(key)?.strip_prefix(b"="))
             };
-            let average = |key: &[u8]| std::str::from_utf8(value(key)?).ok()?.parse().ok().filter(|share: &f64| share.is_finite());
+            let average = |key: &[u8]| {
+                std::str::from_utf8(value(key)?).ok()?.parse().ok().filter(|share: &f64| share.is_finite())
+            };
             Some(Share {
                 average_10_seconds_percent: average(b"avg10")?,
                 average_60_seconds_percent: average(b"avg60")?,

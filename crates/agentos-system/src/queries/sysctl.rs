@@ -161,12 +161,20 @@ mod tests {
 
     #[test]
     fn a_dot_in_a_part_of_a_name_is_kept_apart() {
-        assert_eq!(path_of("net.ipv4.conf.eth0/100.forwarding"), "/proc/sys/net/ipv4/conf/eth0.100/forwarding");
+        assert_eq!(
+            path_of("net.ipv4.conf.eth0/100.forwarding"),
+            "/proc/sys/net/ipv4/conf/eth0.100/forwarding"
+        );
     }
 
     #[test]
     fn wrong_arguments_are_refused_by_name() {
-        for (args, wrong) in [(r#"{"limit":0}"#, "limit"), (r#"{"limit":-1}"#, "limit"), (r#"{"limit":1000000000}"#, "limit"), (r#"{"name":"["}"#, "name")] {
+        for (args, wrong) in [
+            (r#"{"limit":0}"#, "limit"),
+            (r#"{"limit":-1}"#, "limit"),
+            (r#"{"limit":1000000000}"#, "limit"),
+            (r#"{"name":"["}"#, "name"),
+        ] {
             match ask(args) {
                 Err(QueryError::InvalidArgument { field, .. }) => assert_eq!(field, wrong),
                 other => panic!("{args}: {other:?}"),

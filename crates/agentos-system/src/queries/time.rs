@@ -45,7 +45,8 @@ fn time_zone() -> (String, TimeZone) {
         .ok()
         .and_then(|target| zone_name(&target.to_string_lossy()).map(str::to_owned));
     let name = linked.or_else(|| text("/etc/timezone")).unwrap_or_else(|| "UTC".to_owned());
-    let zone = read_at(CWD, "/etc/localtime", 256 << 10).ok().and_then(|file| TimeZone::tzif(&name, &file).ok());
+    let zone =
+        read_at(CWD, "/etc/localtime", 256 << 10).ok().and_then(|file| TimeZone::tzif(&name, &file).ok());
     match zone {
         Some(zone) => (name, zone),
         None => ("UTC".to_owned(), TimeZone::UTC),

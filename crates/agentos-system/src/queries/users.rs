@@ -25,13 +25,17 @@ const NOBODY: u32 = 65_534;
 impl Read for Users {
     fn read(_machine: &Machine, _viewer: Viewer, args: Args) -> Result<Output, QueryError> {
         let groups = parse_groups(&read_at(CWD, "/etc/group", LARGEST_FILE).unwrap_or_default());
-        let shadow = read_at(CWD, "/etc/shadow", LARGEST_FILE).map(|content| parse_shadow(&content)).unwrap_or_default();
+        let shadow = read_at(CWD, "/etc/shadow", LARGEST_FILE)
+            .map(|content| parse_shadow(&content))
+            .unwrap_or_default();
         let logins = Logins::open();
         let text = args.text.as_ref().map(|text| text.to_lowercase());
         let mut users: Vec<accounts::User> = parse_users(&crate::procfs::read("/etc/passwd", LARGEST_FILE)?)
             .into_iter()
             .filter(|user| {
-                text.as_ref().is_none_or(|text| text::contains(&user.name, text) || text::contains(&user.comment, text))
+                text.as_ref().is_none_or(|text| {
+                    text::contains(&user.name, text) || text::contains(&user.comment, text)
+                })
             })
             .filter(|user| !args.people_only || is_person(user.uid))
             .collect();
@@ -51,7 +55,12 @@ fn is_person(uid: u32) -> bool {
     uid == 0 || (uid >= FIRST_PERSON && uid != NOBODY)
 }
 
-fn user(account: accounts::User, groups: &[Group], shadow: &HashMap<String, Secret>, logins: &Logins) -> User {
+fn user(
+    account: accounts::User,
+    groups: &[Group],
+    shadow: &HashMap<String, Secret>,
+    logins: &Logins,
+) -> User {
     let secret = shadow.get(&account.name);
     let login = logins.last(account.uid);
     User {
@@ -111,8 +120,13 @@ fn parse_shadow(content: &[u8]) -> HashMap<String, Secret> {
                 _ => Password::Set,
             };
             // Days since 1970.
-            let expires = fields.nth(5).and_then(decimal).and_then(|days| i64::try_from(days).ok()?.checked_mul(86_400));
-            let day = |seconds| Timestamp::from_second(seconds).ok().map(|time| time.strftime("%Y-%m-%d").to_string());
+            let expires = fields
+                .nth(5)
+                .and_then(decimal)
+                .and_then(|days| i64::try_from(days).ok()?.checked_mul(86_400));
+            let day = |seconds| {
+                Timestamp::from_second(seconds).ok().map(|time| time.strftime("%Y-%m-%d").to_string())
+            };
             Some((lossy(name), Secret { password, expires: expires.and_then(day) }))
         })
         .collect()
@@ -183,7 +197,9 @@ mod tests {
 
     #[test]
     fn a_password_is_set_locked_or_empty() {
-        let shadow = parse_shadow(b"a:$y$j9T$x:19000:0:99999:7::20000:\nb:!:1::::::\nc:*:1::::::\nd::1::::::\ne:!$6$x:1::::::\n");
+        let shadow = parse_shadow(
+            b"a:$y$j9T$x:19000:0:99999:7::20000:\nb:!:1::::::\nc:*:1::::::\nd::1::::::\ne:!$6$x:1::::::\n",
+        );
         let password = |name: &str| shadow[name].password;
         assert_eq!(password("a"), Password::Set);
         assert_eq!([password("b"), password("c"), password("e")], [Password::Locked; 3]);

@@ -54,7 +54,11 @@ impl Hierarchy {
     /// [`QueryError::InvalidArgument`] for what is no such path, [`QueryError::NotFound`] where there is no such group.
     pub(crate) fn open(&self, path: &str, field: &str) -> Result<OwnedFd, QueryError> {
         let relative = path.trim_matches('/');
-        if !path.starts_with('/') || path.contains('\0') || path.len() > 4095 || relative.split('/').any(|part| part == "..") {
+        if !path.starts_with('/')
+            || path.contains('\0')
+            || path.len() > 4095
+            || relative.split('/').any(|part| part == "..")
+        {
             return Err(QueryError::invalid(field, "must be a path in the hierarchy, such as /system.slice"));
         }
         let relative = if relative.is_empty() { "." } else { relative };

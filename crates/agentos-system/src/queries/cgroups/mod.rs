@@ -135,7 +135,9 @@ fn cgroup(hierarchy: &Hierarchy, path: &str, cpu_percent: Option<f64>) -> Cgroup
     let group = group.as_ref();
     let number = |file: &str| group.and_then(|group| number(group, file));
     let keyed = |file: &str, key: &str| {
-        group.and_then(|group| read_at(group, file, 4096).ok()).and_then(|content| keyed::number(&content, key))
+        group
+            .and_then(|group| read_at(group, file, 4096).ok())
+            .and_then(|content| keyed::number(&content, key))
     };
     let io = group.and_then(io);
     Cgroup {

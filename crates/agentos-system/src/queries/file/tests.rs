@@ -10,7 +10,8 @@ use crate::MachineOptions;
 fn ask_as(machine: &Machine, operator: bool, path: &Path, more: &str) -> Result<Output, QueryError> {
     let path = agentos_api::query::path::encode(std::os::unix::ffi::OsStrExt::as_bytes(path.as_os_str()));
     let path = serde_json::to_string(&path).unwrap();
-    let bytes = machine.query("file", format!(r#"{{"path":{path}{more}}}"#).as_bytes(), Viewer { operator })?;
+    let bytes =
+        machine.query("file", format!(r#"{{"path":{path}{more}}}"#).as_bytes(), Viewer { operator })?;
     Ok(serde_json::from_slice(&bytes).unwrap())
 }
 
@@ -189,7 +190,8 @@ fn a_file_that_vanished_does_not_exist() {
 #[test]
 fn a_name_that_is_not_utf8_is_read_by_what_the_directory_showed() {
     let directory = tempfile::tempdir().unwrap();
-    let name = std::ffi::OsStr::new(std::os::unix::ffi::OsStrExt::from_bytes(&b"caf\xe9 %"[..]) as &std::ffi::OsStr);
+    let name =
+        std::ffi::OsStr::new(std::os::unix::ffi::OsStrExt::from_bytes(&b"caf\xe9 %"[..]) as &std::ffi::OsStr);
     let path = directory.path().join(name);
     std::fs::write(&path, "here").unwrap();
     assert_eq!(ask(&path, "").unwrap().content, "here");

@@ -21,7 +21,9 @@ fn names(output: &Output) -> Vec<&str> {
 fn tree() -> tempfile::TempDir {
     let tree = tempfile::tempdir().unwrap();
     std::fs::create_dir_all(tree.path().join("a/b")).unwrap();
-    for (name, size) in [("small.log", 10), ("a/large.log", 5_000), ("a/b/middle.log", 500), ("a/b/other.txt", 700)] {
+    for (name, size) in
+        [("small.log", 10), ("a/large.log", 5_000), ("a/b/middle.log", 500), ("a/b/other.txt", 700)]
+    {
         std::fs::write(tree.path().join(name), vec![b'x'; size]).unwrap();
     }
     symlink("..", tree.path().join("a/up")).unwrap();
@@ -50,7 +52,8 @@ fn the_largest_come_first_and_the_limit_holds() {
 #[test]
 fn size_age_owner_and_depth_narrow_it_down() {
     let tree = tree();
-    let sized = ask(tree.path(), r#","min_size_bytes":500,"max_size_bytes":700,"kind":"file","sort":"path""#).unwrap();
+    let sized = ask(tree.path(), r#","min_size_bytes":500,"max_size_bytes":700,"kind":"file","sort":"path""#)
+        .unwrap();
     assert_eq!(names(&sized), ["middle.log", "other.txt"]);
 
     let old = std::fs::File::options().write(true).open(tree.path().join("small.log")).unwrap();
@@ -77,9 +80,12 @@ fn other_file_systems_are_not_entered_unless_asked_for() {
 
 #[test]
 fn find_finds_the_same() {
-    let found = Command::new("find").args(["/etc", "-xdev", "-type", "f", "-name", "*.conf"]).output().unwrap();
-    let expected: BTreeSet<String> = String::from_utf8_lossy(&found.stdout).lines().map(str::to_owned).collect();
-    let output = ask(Path::new("/etc"), r#","kind":"file","name":"*.conf","limit":1000,"sort":"path""#).unwrap();
+    let found =
+        Command::new("find").args(["/etc", "-xdev", "-type", "f", "-name", "*.conf"]).output().unwrap();
+    let expected: BTreeSet<String> =
+        String::from_utf8_lossy(&found.stdout).lines().map(str::to_owned).collect();
+    let output =
+        ask(Path::new("/etc"), r#","kind":"file","name":"*.conf","limit":1000,"sort":"path""#).unwrap();
     let got: BTreeSet<String> = output.matches.into_iter().map(|found| found.path).collect();
     assert_eq!(got, expected);
 }
@@ -106,7 +112,10 @@ fn wrong_arguments_are_refused_by_name() {
 #[test]
 fn the_time_limit_ends_a_search() {
     let started = Instant::now();
-    let output = ask(Path::new("/"), r#","name":"no such name at all","other_file_systems":true,"time_limit_seconds":1,"max_depth":64"#);
+    let output = ask(
+        Path::new("/"),
+        r#","name":"no such name at all","other_file_systems":true,"time_limit_seconds":1,"max_depth":64"#,
+    );
     assert!(started.elapsed() < Duration::from_secs(4));
     if started.elapsed() >= Duration::from_secs(1) {
         assert!(matches!(output.unwrap().stopped, Some(Stopped::TimeLimit | Stopped::Entries) | None));

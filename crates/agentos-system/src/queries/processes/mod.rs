@@ -136,7 +136,9 @@ fn sort(rows: &mut [(&Row, u64)], order: Sort, now: &Sample, interval: f64) {
         Sort::Threads => rows.sort_by_key(|(row, _)| (Reverse(row.threads), row.pid)),
         Sort::Started => rows.sort_by_key(|(row, _)| (Reverse(row.start_ticks), Reverse(row.pid))),
         Sort::Pid => rows.sort_by_key(|(row, _)| row.pid),
-        Sort::Name => rows.sort_by(|(left, _), (right, _)| left.name().cmp(right.name()).then(left.pid.cmp(&right.pid))),
+        Sort::Name => {
+            rows.sort_by(|(left, _), (right, _)| left.name().cmp(right.name()).then(left.pid.cmp(&right.pid)))
+        }
     }
 }
 
@@ -177,7 +179,11 @@ impl Shown<'_> {
         Process {
             pid: row.pid,
             parent_pid: row.parent,
-            command: if command.is_empty() { format!("[{name}]") } else { text::shortened(command, LONGEST_COMMAND) },
+            command: if command.is_empty() {
+                format!("[{name}]")
+            } else {
+                text::shortened(command, LONGEST_COMMAND)
+            },
             name,
             state: state(row.state),
             user: self

@@ -64,7 +64,8 @@ fn ps_sees_the_same_processes() {
     let mut compared = 0;
     for line in listing.lines() {
         let fields: Vec<&str> = line.split_whitespace().collect();
-        let Some(process) = output.processes.iter().find(|process| process.pid.to_string() == fields[0]) else {
+        let Some(process) = output.processes.iter().find(|process| process.pid.to_string() == fields[0])
+        else {
             continue;
         };
         // A number may have passed to another process in between.
