@@ -27,7 +27,10 @@ fn main() {
     }
     let directory = tempfile::tempdir().expect("a temporary directory");
     let names = ["appends", "health", "processes", "start"];
-    let wanted = |name: &str| !arguments.iter().any(|given| names.contains(&given.as_str())) || arguments.iter().any(|given| given == name);
+    let wanted = |name: &str| {
+        !arguments.iter().any(|given| names.contains(&given.as_str()))
+            || arguments.iter().any(|given| given == name)
+    };
     if wanted("appends") {
         appends(&directory.path().join("appends"));
     }
@@ -59,14 +62,22 @@ fn appends(directory: &Path) {
         let started = Instant::now();
         let mut count = 0_u32;
         while started.elapsed() < Duration::from_secs(1) {
-            commits.prepare_cached("INSERT INTO events(payload) VALUES (?1)").and_then(|mut insert| insert.execute([&"x".repeat(300)])).expect("an insert");
+            commits
+                .prepare_cached("INSERT INTO events(payload) VALUES (?1)")
+                .and_then(|mut insert| insert.execute([&"x".repeat(300)]))
+                .expect("an insert");
             count += 1;
         }
         let one = f64::from(count) / started.elapsed().as_secs_f64();
         ratios.push((over_http / one, over_http, one));
     }
     let (ratio, over_http, one) = median(ratios);
-    report("durable events over HTTP, 64 clients / one commit an event", ratio, "≥ 20", &format!("{over_http:.0}/s, {one:.0}/s"));
+    report(
+        "durable events over HTTP, 64 clients / one commit an event",
+        ratio,
+        "≥ 20",
+        &format!("{over_http:.0}/s, {one:.0}/s"),
+    );
 }
 
 /// CPU of `/health`, against an empty handler on the same HTTP stack.
@@ -87,7 +98,10 @@ fn health(directory: &Path) {
 /// CPU of the processes query over HTTP, against a loop over `/proc` that reads the same fields.
 fn processes(directory: &Path) {
     let idle: Vec<Daemon> = (0..400)
-        .map(|_| Daemon { child: Command::new("sleep").arg("600").spawn().expect("a sleep"), socket: PathBuf::new() })
+        .map(|_| Daemon {
+            child: Command::new("sleep").arg("600").spawn().expect("a sleep"),
+            socket: PathBuf::new(),
+        })
         .collect();
     let daemon = Daemon::start(directory);
     let request = post("/system/query", r#"{"query":"processes","args":{"limit":1000}}"#);
@@ -103,7 +117,12 @@ fn processes(directory: &Path) {
         ratios.push((over_http / raw, over_http / f64::from(listed), raw / f64::from(listed)));
     }
     let (ratio, over_http, raw) = median(ratios);
-    report("CPU of processes over HTTP / raw /proc loop", ratio, "≤ 2", &format!("{over_http:.1} µs, {raw:.1} µs a process"));
+    report(
+        "CPU of processes over HTTP / raw /proc loop",
+        ratio,
+        "≤ 2",
+        &format!("{over_http:.1} µs, {raw:.1} µs a process"),
+    );
     drop(idle);
 }
 
@@ -129,8 +148,16 @@ fn start(directory: &Path) {
     }
     let (ratio, large, small) = median(ratios);
     report("start with 1M events / empty ledger", ratio, "≤ 1.5", &format!("{large:.0} ms, {small:.0} ms"));
-    println!("{:60} {:.1} MiB (≤ 12 MiB)", "resident memory at rest, empty ledger", f64::from(resident.0) / 1024.0);
-    println!("{:60} {:.1} MiB (≤ 32 MiB)", "resident memory at rest, 1M events", f64::from(resident.1) / 1024.0);
+    println!(
+        "{:60} {:.1} MiB (≤ 12 MiB)",
+        "resident memory at rest, empty ledger",
+        f64::from(resident.0) / 1024.0
+    );
+    println!(
+        "{:60} {:.1} MiB (≤ 32 MiB)",
+        "resident memory at rest, 1M events",
+        f64::from(resident.1) / 1024.0
+    );
 }
 
 fn fill(state: &Path) {
@@ -165,7 +192,9 @@ impl Daemon {
         let path = |name: &str| directory.join(name).display().to_string();
         let text = format!(
             "state_directory = {:?}\n[sockets]\nagent = {{ path = {:?} }}\noperator = {{ path = {:?} }}\n",
-            path("state"), path("agent.sock"), path("operator.sock")
+            path("state"),
+            path("agent.sock"),
+            path("operator.sock")
         );
         std::fs::write(&config, text).expect("a configuration");
         let mut command = Command::new(env!("CARGO_BIN_EXE_agentd"));
@@ -204,7 +233,8 @@ impl Daemon {
 
     fn resident_kib(&self) -> u32 {
         std::thread::sleep(Duration::from_millis(500));
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).expect("its status");
+        let status =
+            std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).expect("its status");
         let line = status.lines().find(|line| line.starts_with("VmRSS")).expect("VmRSS");
         line.split_whitespace().nth(1).and_then(|number| number.parse().ok()).expect("a number")
     }
@@ -236,11 +266,18 @@ impl Client {
             let count = self.stream.read(&mut self.buffer[filled..]).expect("an answer");
             assert!(count > 0, "the server closed the connection");
             filled += count;
-            let Some(end) = self.buffer[..filled].windows(4).position(|window| window == b"\r\n\r\n") else { continue };
+            let Some(end) = self.buffer[..filled].windows(4).position(|window| window == b"\r\n\r\n") else {
+                continue;
+            };
             let head = std::str::from_utf8(&self.buffer[..end]).expect("a head").to_lowercase();
             assert!(head.starts_with("http/1.1 200"), "{head}");
-            let length: usize =
-                head.split("content-length: ").nth(1).and_then(|rest| rest.lines().next()).expect("a length").parse().expect("a number");
+            let length: usize = head
+                .split("content-length: ")
+                .nth(1)
+                .and_then(|rest| rest.lines().next())
+                .expect("a length")
+                .parse()
+                .expect("a number");
             if filled >= end + 4 + length {
                 return;
             }
@@ -275,10 +312,14 @@ fn raw_process_list() -> u32 {
     let mut count = 0;
     for entry in std::fs::read_dir("/proc").expect("/proc").flatten() {
         let name = entry.file_name();
-        let Some(name) = name.to_str().filter(|name| name.bytes().all(|byte| byte.is_ascii_digit())) else { continue };
+        let Some(name) = name.to_str().filter(|name| name.bytes().all(|byte| byte.is_ascii_digit())) else {
+            continue;
+        };
         let mut buffer = [0; 4096];
         let mut read = |file: &str| {
-            std::fs::File::open(format!("/proc/{name}/{file}")).and_then(|mut file| file.read(&mut buffer)).unwrap_or(0)
+            std::fs::File::open(format!("/proc/{name}/{file}"))
+                .and_then(|mut file| file.read(&mut buffer))
+                .unwrap_or(0)
         };
         if read("stat") > 0 {
             std::hint::black_box(std::fs::metadata(format!("/proc/{name}")).is_ok());
@@ -291,7 +332,11 @@ fn raw_process_list() -> u32 {
 
 fn serve_empty(socket: &Path) {
     use axum::{Router, routing::get};
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime");
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .expect("a runtime");
     runtime.block_on(async {
         let listener = tokio::net::UnixListener::bind(socket).expect("a socket");
         axum::serve(listener, Router::new().route("/health", get(|| async {}))).await.expect("a server");

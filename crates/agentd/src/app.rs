@@ -45,7 +45,12 @@ impl App {
     /// # Errors
     /// `ledger_unavailable` when it could not be recorded: then nothing may be done. `too_large` when `data` is larger
     /// than an event can be.
-    pub(crate) async fn record(&self, caller: &Caller, kind: &'static str, data: &impl Serialize) -> Result<Appended, Problem> {
+    pub(crate) async fn record(
+        &self,
+        caller: &Caller,
+        kind: &'static str,
+        data: &impl Serialize,
+    ) -> Result<Appended, Problem> {
         let kind = EventType::new(kind).map_err(|error| Problem::new(Code::INTERNAL, error.to_string()))?;
         let event = NewEvent::new(kind, caller.actor.clone(), data).map_err(|error| data_problem(&error))?;
         let (sender, receiver) = oneshot::channel();
@@ -56,8 +61,10 @@ impl App {
         match receiver.await {
             Ok(Ok(appended)) => Ok(appended),
             Ok(Err(error)) => Err(append_problem(&error)),
-            Err(_) => Err(Problem::new(Code::LEDGER_UNAVAILABLE, "the ledger's writer is gone; nothing was done")
-                .with_hint("run: systemctl restart agentd")),
+            Err(_) => {
+                Err(Problem::new(Code::LEDGER_UNAVAILABLE, "the ledger's writer is gone; nothing was done")
+                    .with_hint("run: systemctl restart agentd"))
+            }
         }
     }
 
@@ -74,8 +81,11 @@ impl App {
     ) -> Result<T, Problem> {
         let turn = tokio::time::timeout(TURN, Arc::clone(&self.running).acquire_owned()).await;
         let Ok(Ok(permit)) = turn else {
-            return Err(Problem::new(Code::BUSY, format!("{} other requests are under way", self.limits.running_queries))
-                .with_hint("ask again in a moment"));
+            return Err(Problem::new(
+                Code::BUSY,
+                format!("{} other requests are under way", self.limits.running_queries),
+            )
+            .with_hint("ask again in a moment"));
         };
         let app = Arc::clone(self);
         let task = tokio::task::spawn_blocking(move || {
@@ -90,8 +100,10 @@ impl App {
                 Err(Problem::new(Code::INTERNAL, format!("{what} failed inside agentd; nothing was changed"))
                     .with_hint("the journal has the reason: journalctl -u agentd"))
             }
-            Err(_) => Err(Problem::new(Code::TIMED_OUT, format!("{what} took longer than {} s", limit.as_secs()))
-                .with_hint("ask for less: a smaller limit, a narrower filter")),
+            Err(_) => {
+                Err(Problem::new(Code::TIMED_OUT, format!("{what} took longer than {} s", limit.as_secs()))
+                    .with_hint("ask for less: a smaller limit, a narrower filter"))
+            }
         }
     }
 
@@ -106,9 +118,9 @@ impl App {
     ) -> Result<Bytes, Problem> {
         self.blocking(what, move |app| {
             let answer = work(app)?;
-            serde_json::to_vec(&answer)
-                .map(Bytes::from)
-                .map_err(|error| Problem::new(Code::INTERNAL, format!("the answer cannot be written as JSON: {error}")))
+            serde_json::to_vec(&answer).map(Bytes::from).map_err(|error| {
+                Problem::new(Code::INTERNAL, format!("the answer cannot be written as JSON: {error}"))
+            })
         })
         .await
     }

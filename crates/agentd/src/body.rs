@@ -23,7 +23,10 @@ impl<T: DeserializeOwned> FromRequest<Arc<App>> for JsonBody<T> {
         check_media_type(&request)?;
         let limit = app.limits.request_time();
         let bytes = tokio::time::timeout(limit, read(request)).await.map_err(|_| {
-            Problem::new(Code::REQUEST_TIMEOUT, format!("the body did not arrive within {} s", limit.as_secs()))
+            Problem::new(
+                Code::REQUEST_TIMEOUT,
+                format!("the body did not arrive within {} s", limit.as_secs()),
+            )
         })??;
         Ok(Self(parse::json(&bytes).map_err(|error| parse_problem(error, ""))?))
     }
@@ -56,6 +59,8 @@ async fn read(request: Request) -> Result<Bytes, Problem> {
     match Limited::new(body, MAX_BODY_BYTES).collect().await {
         Ok(collected) => Ok(collected.to_bytes()),
         Err(error) if error.is::<LengthLimitError>() => Err(too_large()),
-        Err(error) => Err(Problem::new(Code::MALFORMED_REQUEST, format!("the body did not arrive whole: {error}"))),
+        Err(error) => {
+            Err(Problem::new(Code::MALFORMED_REQUEST, format!("the body did not arrive whole: {error}")))
+        }
     }
 }

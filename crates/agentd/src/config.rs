@@ -136,7 +136,9 @@ impl TryFrom<String> for Mode {
     fn try_from(text: String) -> Result<Self, String> {
         match u32::from_str_radix(&text, 8) {
             Ok(bits) if bits & !0o770 == 0 => Ok(Self(bits)),
-            Ok(_) => Err(format!("mode \"{text}\" would open the socket to every user; use \"0660\" or less")),
+            Ok(_) => {
+                Err(format!("mode \"{text}\" would open the socket to every user; use \"0660\" or less"))
+            }
             Err(_) => Err(format!("mode \"{text}\" is not octal; write it like \"0660\"")),
         }
     }
@@ -163,7 +165,9 @@ impl Config {
         let file = path.unwrap_or(Path::new(DEFAULT_PATH));
         match std::fs::read_to_string(file) {
             Ok(text) => Self::parse(file, &text),
-            Err(error) if path.is_none() && error.kind() == std::io::ErrorKind::NotFound => Ok(Self::default()),
+            Err(error) if path.is_none() && error.kind() == std::io::ErrorKind::NotFound => {
+                Ok(Self::default())
+            }
             Err(source) => Err(ConfigError::Read { path: file.to_owned(), source }),
         }
     }
@@ -185,10 +189,21 @@ impl Config {
             }
         }
         if config.sockets.agent.path == config.sockets.operator.path {
-            return value("sockets.operator.path", "another path than the agent's: the two sockets tell who is calling");
+            return value(
+                "sockets.operator.path",
+                "another path than the agent's: the two sockets tell who is calling",
+            );
         }
-        if config.ledger.checkpoint_file.as_ref().is_some_and(|file| file.starts_with(&config.state_directory)) {
-            return value("ledger.checkpoint_file", "outside state_directory: it is there to survive its loss");
+        if config
+            .ledger
+            .checkpoint_file
+            .as_ref()
+            .is_some_and(|file| file.starts_with(&config.state_directory))
+        {
+            return value(
+                "ledger.checkpoint_file",
+                "outside state_directory: it is there to survive its loss",
+            );
         }
         let limits = &config.limits;
         let counts = [

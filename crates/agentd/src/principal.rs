@@ -56,8 +56,9 @@ impl Principal {
                     .with_hint("use 1 to 64 of the characters A-Z a-z 0-9 . _ : -, or leave it out")
             })?);
         }
-        Actor::try_from(actor)
-            .map_err(|error| Problem::new(Code::INTERNAL, format!("the caller has no name for the ledger: {error}")))
+        Actor::try_from(actor).map_err(|error| {
+            Problem::new(Code::INTERNAL, format!("the caller has no name for the ledger: {error}"))
+        })
     }
 }
 

@@ -44,7 +44,9 @@ pub(crate) fn with_causes(error: &dyn Error) -> String {
 /// A body or URL that does not parse. `prefix` is the path of what was parsed within the request.
 pub(crate) fn parse_problem(error: ParseError, prefix: &str) -> Problem {
     match error {
-        ParseError::Syntax { reason } => Problem::new(Code::MALFORMED_REQUEST, format!("the body is not JSON: {reason}")),
+        ParseError::Syntax { reason } => {
+            Problem::new(Code::MALFORMED_REQUEST, format!("the body is not JSON: {reason}"))
+        }
         ParseError::Data { field, reason } => {
             let field = match (prefix, field.as_str()) {
                 ("", _) => field,
@@ -77,9 +79,8 @@ pub(crate) fn query_problem(error: &QueryError) -> Problem {
             }
         }
         QueryError::Forbidden { .. } => Problem::new(Code::FORBIDDEN, detail),
-        QueryError::TooLarge { .. } => {
-            Problem::new(Code::TOO_LARGE, detail).with_hint("ask for a part of it: offset and length, or a filter")
-        }
+        QueryError::TooLarge { .. } => Problem::new(Code::TOO_LARGE, detail)
+            .with_hint("ask for a part of it: offset and length, or a filter"),
         QueryError::TimedOut { .. } => Problem::new(Code::TIMED_OUT, detail),
         QueryError::Io { .. } => Problem::new(Code::UNAVAILABLE, detail),
     }
@@ -119,6 +120,7 @@ pub(crate) fn memory_problem(error: &MemoryError) -> Problem {
         MemoryError::Invalid { field, problem } => {
             Problem::new(Code::INVALID_ARGUMENT, problem.clone()).with_field(*field)
         }
-        _ => Problem::new(Code::MEMORY_UNAVAILABLE, with_causes(error)).with_hint("GET /memory/health says more"),
+        _ => Problem::new(Code::MEMORY_UNAVAILABLE, with_causes(error))
+            .with_hint("GET /memory/health says more"),
     }
 }

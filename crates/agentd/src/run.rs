@@ -27,6 +27,7 @@ use crate::state::StateDirectory;
 /// # Errors
 /// When it cannot start: another one runs, the ledger is not whole, a socket is taken. Nothing is served then.
 pub(crate) fn run(config: Config) -> Result<()> {
+    // Whatever agentd makes is its own until it says otherwise: sockets before they have their group, the key, the index.
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
     let state = StateDirectory::open(&config.state_directory)?;
     let ledger = Arc::new(open_ledger(&config, &state)?);
@@ -35,14 +36,13 @@ pub(crate) fn run(config: Config) -> Result<()> {
     // The first record: without it there is nothing to serve.
     let started = json!({ "version": env!("CARGO_PKG_VERSION"), "pid": std::process::id() });
     record_own(&ledger, "agentd.start", &started)?;
-    let sockets = Sockets::open(&config)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .max_blocking_threads(usize::from(config.limits.running_queries) + 8)
         .enable_all()
         .build()
         .context("cannot start the async runtime")?;
-    let served = runtime.block_on(serve(config, &ledger, machine, memory, sockets));
+    let served = runtime.block_on(serve(config, &ledger, machine, memory));
     runtime.shutdown_timeout(Duration::from_secs(5));
     if let Err(error) = record_own(&ledger, "agentd.stop", &json!({ "pid": std::process::id() })) {
         tracing::warn!("the stop is not recorded: {error:#}");
@@ -56,8 +56,11 @@ async fn serve(
     ledger: &Arc<Ledger>,
     machine: Arc<Machine>,
     memory: Arc<Memory>,
-    mut sockets: Sockets,
 ) -> Result<()> {
+    // Before anybody can connect: from then on a signal ends agentd in order.
+    let mut terminate = signal(SignalKind::terminate()).context("cannot wait for SIGTERM")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("cannot wait for SIGINT")?;
+    let mut sockets = Sockets::open(&config)?;
     let (stop, stopping) = watch::channel(false);
     let (grown, size) = watch::channel(ledger.head().id);
     // Kept for as long as it is served: dropping it ends the subscription.
@@ -76,9 +79,8 @@ async fn serve(
         size,
         stopping: stopping.clone(),
     });
-    let server = Server { router: routes::router(app), limits: config.limits, names: Arc::new(UserNames::default()) };
-    let mut terminate = signal(SignalKind::terminate()).context("cannot wait for SIGTERM")?;
-    let mut interrupt = signal(SignalKind::interrupt()).context("cannot wait for SIGINT")?;
+    let server =
+        Server { router: routes::router(app), limits: config.limits, names: Arc::new(UserNames::default()) };
     let listeners = std::mem::take(&mut sockets.listeners);
     let mut serving = tokio::spawn(server.run(listeners, stopping));
     notify(&[sd_notify::NotifyState::Ready]);
@@ -132,7 +134,8 @@ fn open_ledger(config: &Config, state: &StateDirectory) -> Result<Ledger> {
 fn open_memory(config: &Config, state: &StateDirectory) -> Result<Memory> {
     let directory = config.memory_directory();
     std::fs::create_dir_all(&directory).with_context(|| format!("cannot make {}", directory.display()))?;
-    Memory::open(MemoryOptions::new(directory, state.path().join("memory-index.db"))).context("the memory cannot be used")
+    Memory::open(MemoryOptions::new(directory, state.path().join("memory-index.db")))
+        .context("the memory cannot be used")
 }
 
 /// Records what agentd itself does, and waits until it is durable.

@@ -39,7 +39,11 @@ impl Server {
     ///
     /// # Errors
     /// When a listener cannot be given to the runtime.
-    pub(crate) async fn run(self, listeners: Vec<Listener>, stopping: watch::Receiver<bool>) -> std::io::Result<()> {
+    pub(crate) async fn run(
+        self,
+        listeners: Vec<Listener>,
+        stopping: watch::Receiver<bool>,
+    ) -> std::io::Result<()> {
         let graceful = Arc::new(GracefulShutdown::new());
         let mut accepting = tokio::task::JoinSet::new();
         for listener in listeners {
@@ -96,7 +100,8 @@ impl Server {
             let request = Request::from_parts(parts, Body::new(body));
             let router = router.clone();
             async move {
-                let response = router.oneshot(request).await.unwrap_or_else(|never: Infallible| match never {});
+                let response =
+                    router.oneshot(request).await.unwrap_or_else(|never: Infallible| match never {});
                 Ok::<_, Infallible>(response)
             }
         });

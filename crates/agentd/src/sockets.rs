@@ -33,7 +33,9 @@ pub(crate) struct Sockets {
 /// Why a socket cannot be listened on.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum SocketError {
-    #[error("{path} exists and is not a socket that agentd made; move it away, or set sockets.*.path to another one")]
+    #[error(
+        "{path} exists and is not a socket that agentd made; move it away, or set sockets.*.path to another one"
+    )]
     Occupied { path: PathBuf },
     #[error("somebody listens on {path} already; stop it, or set sockets.*.path to another one")]
     InUse { path: PathBuf },
@@ -43,7 +45,9 @@ pub(crate) enum SocketError {
     Bind { path: PathBuf, source: io::Error },
     #[error("cannot keep the record of sockets in {path}")]
     Record { path: PathBuf, source: io::Error },
-    #[error("systemd passed a socket named \"{name}\"; the names are \"agent\" and \"operator\" (FileDescriptorName=)")]
+    #[error(
+        "systemd passed a socket named \"{name}\"; the names are \"agent\" and \"operator\" (FileDescriptorName=)"
+    )]
     UnknownName { name: String },
     #[error("systemd passed a descriptor that is not a listening Unix socket")]
     NotASocket { source: io::Error },
@@ -68,7 +72,7 @@ struct Record {
 impl Sockets {
     /// Takes the sockets systemd passed (`sd_listen_fds(3)`), or makes those of the configuration.
     ///
-    /// Call before other threads exist: the umask is changed for a moment.
+    /// The process's umask must deny others everything: a socket has that mode until it gets its own.
     ///
     /// # Errors
     /// [`SocketError`] names the path and what helps. Nothing that agentd did not make is touched.
@@ -76,7 +80,9 @@ impl Sockets {
         let mut record = Record::load(config.state_directory.join("sockets.json"))?;
         let passed = passed_by_systemd()?;
         let mut listeners = passed;
-        for (role, socket) in [(Role::Agent, &config.sockets.agent), (Role::Operator, &config.sockets.operator)] {
+        for (role, socket) in
+            [(Role::Agent, &config.sockets.agent), (Role::Operator, &config.sockets.operator)]
+        {
             if !listeners.iter().any(|listener| listener.role == role) {
                 let socket = bind(socket, &mut record)?;
                 listeners.push(Listener { role, socket });
@@ -128,11 +134,7 @@ fn bind(socket: &Socket, record: &mut Record) -> Result<UnixListener, SocketErro
     record.clear_the_way(path)?;
     // Written before the file exists, so that a crash between the two leaves nothing that nobody owns up to.
     record.insert(path, None)?;
-    // Nobody may connect before owner and mode are right: the file is born with no access for others.
-    let previous = rustix::process::umask(Mode::from_raw_mode(0o177));
-    let bound = UnixListener::bind(path);
-    rustix::process::umask(previous);
-    let listener = bound.map_err(failed)?;
+    let listener = UnixListener::bind(path).map_err(failed)?;
     if let Some(group) = group {
         rustix::fs::chownat(CWD, path, None, Some(group), AtFlags::SYMLINK_NOFOLLOW)
             .map_err(|errno| failed(errno.into()))?;
@@ -249,7 +251,10 @@ mod tests {
         };
         Config {
             state_directory: directory.to_owned(),
-            sockets: crate::config::Sockets { agent: socket("agent.sock"), operator: socket("operator.sock") },
+            sockets: crate::config::Sockets {
+                agent: socket("agent.sock"),
+                operator: socket("operator.sock"),
+            },
             ..Config::default()
         }
     }

@@ -50,8 +50,8 @@ impl StateDirectory {
             return Err(StateError::Mode { path: path.to_owned(), mode });
         }
         let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let lock: OwnedFd =
-            openat(&directory, "agentd.lock", flags, Mode::from_raw_mode(0o600)).map_err(|errno| failed(errno.into()))?;
+        let lock: OwnedFd = openat(&directory, "agentd.lock", flags, Mode::from_raw_mode(0o600))
+            .map_err(|errno| failed(errno.into()))?;
         match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => Ok(Self { path: path.to_owned(), _lock: File::from(lock) }),
             Err(rustix::io::Errno::WOULDBLOCK) => Err(StateError::Busy { path: path.to_owned() }),

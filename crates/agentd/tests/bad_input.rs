@@ -13,7 +13,8 @@ use serde_json::json;
 fn a_body_that_is_not_json_is_refused() {
     let directory = tempfile::tempdir().unwrap();
     let daemon = Daemon::start(directory.path());
-    for body in ["", "{", "nul", "{\"query\":\"os\"}x", "\u{0}", "{\"query\":\"os\",\"args\":{\"a\":1e999}}"] {
+    for body in ["", "{", "nul", "{\"query\":\"os\"}x", "\u{0}", "{\"query\":\"os\",\"args\":{\"a\":1e999}}"]
+    {
         daemon.post("/system/query", body).problem(400, "malformed_request");
     }
     let nested = format!("{{\"query\":\"os\",\"args\":{{\"a\":{}", "[".repeat(500_000));
@@ -33,7 +34,8 @@ fn a_body_over_a_mebibyte_is_refused_whether_announced_or_not() {
     exchange(&daemon.agent(), &post_request("/system/query", "", &large)).problem(413, "too_large");
     let announced = b"POST /system/query HTTP/1.1\r\nHost: a\r\nContent-Length: 99999999999\r\n\r\n";
     exchange(&daemon.agent(), announced).problem(413, "too_large");
-    let mut chunked = b"POST /system/query HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n".to_vec();
+    let mut chunked =
+        b"POST /system/query HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n".to_vec();
     for _ in 0..17 {
         chunked.extend_from_slice(b"10000\r\n");
         chunked.extend_from_slice(&[b' '; 0x10000]);
@@ -155,7 +157,12 @@ fn a_header_that_claims_to_be_somebody_else_only_adds_detail() {
     let events = daemon.events("system.query");
     let actor = events[0]["actor"].as_str().unwrap();
     assert!(actor.starts_with("agent:") && actor.ends_with("/operator:root"), "{actor}");
-    for bad in ["X-AgentOS-Actor: a b\r\n", "X-AgentOS-Actor: \x01\r\n", "X-AgentOS-Actor: \r\n", "X-AgentOS-Actor: {\r\n"] {
+    for bad in [
+        "X-AgentOS-Actor: a b\r\n",
+        "X-AgentOS-Actor: \x01\r\n",
+        "X-AgentOS-Actor: \r\n",
+        "X-AgentOS-Actor: {\r\n",
+    ] {
         assert_eq!(asked(bad).status, 400, "{bad:?}");
     }
     let long = format!("X-AgentOS-Actor: {}\r\n", "a".repeat(65));
@@ -207,7 +214,14 @@ fn operators_and_sql_in_a_recall_are_plain_words() {
     let daemon = Daemon::start(directory.path());
     let stored = daemon.post("/memory/store", r#"{"summary":"nginx listens on 443"}"#);
     assert_eq!(stored.status, 200, "{}", stored.json());
-    for query in ["nginx OR", "\"nginx", "nginx*", "NEAR(nginx, 2)", "nginx'; DROP TABLE chunks; --", "nginx AND NOT \u{0}"] {
+    for query in [
+        "nginx OR",
+        "\"nginx",
+        "nginx*",
+        "NEAR(nginx, 2)",
+        "nginx'; DROP TABLE chunks; --",
+        "nginx AND NOT \u{0}",
+    ] {
         let body = json!({ "query": query }).to_string();
         let answer = daemon.post("/memory/recall", &body);
         assert_eq!(answer.status, 200, "{query}: {}", answer.json());
@@ -223,11 +237,13 @@ fn paths_that_lead_elsewhere_are_refused_without_blocking() {
     let directory = tempfile::tempdir().unwrap();
     let daemon = Daemon::start(directory.path());
     let fifo = directory.path().join("fifo");
-    rustix::fs::mknodat(rustix::fs::CWD, &fifo, rustix::fs::FileType::Fifo, rustix::fs::Mode::RUSR, 0).unwrap();
+    rustix::fs::mknodat(rustix::fs::CWD, &fifo, rustix::fs::FileType::Fifo, rustix::fs::Mode::RUSR, 0)
+        .unwrap();
     let link = directory.path().join("device");
     std::os::unix::fs::symlink("/dev/zero", &link).unwrap();
     let paths = ["etc/passwd", "", "/proc/kcore", "/dev/zero", "/nonexistent/file", "/etc"];
-    for path in paths.into_iter().chain([fifo.to_str().unwrap(), link.to_str().unwrap(), "/etc/passwd\0.txt"]) {
+    for path in paths.into_iter().chain([fifo.to_str().unwrap(), link.to_str().unwrap(), "/etc/passwd\0.txt"])
+    {
         let answer = daemon.query("file", &json!({ "path": path }));
         assert!((400..500).contains(&answer.status), "{path:?}: {}", answer.json());
     }

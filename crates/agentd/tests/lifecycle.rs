@@ -90,8 +90,11 @@ fn a_broken_configuration_is_refused_with_its_line() {
         .unwrap();
     assert_eq!(checked.code(), Some(1));
     std::fs::write(&config, configuration(directory.path(), "")).unwrap();
-    let checked =
-        Command::new(env!("CARGO_BIN_EXE_agentd")).args(["--check-config", "--config"]).arg(&config).status().unwrap();
+    let checked = Command::new(env!("CARGO_BIN_EXE_agentd"))
+        .args(["--check-config", "--config"])
+        .arg(&config)
+        .status()
+        .unwrap();
     assert_eq!(checked.code(), Some(0));
     assert!(!directory.path().join("state").exists(), "checking makes nothing");
 }

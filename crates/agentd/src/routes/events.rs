@@ -24,7 +24,9 @@ pub(crate) async fn page(
 ) -> Result<Response, Refusal> {
     let filter = filter(query.as_deref())?;
     let bytes = app
-        .blocking_json("reading the ledger", move |app| app.ledger.page(&filter).map_err(|error| ledger_problem(&error)))
+        .blocking_json("reading the ledger", move |app| {
+            app.ledger.page(&filter).map_err(|error| ledger_problem(&error))
+        })
         .await?;
     Ok(json(bytes))
 }
@@ -50,7 +52,9 @@ pub(crate) async fn proof(
 
 pub(crate) async fn checkpoint(State(app): State<Arc<App>>, _caller: Caller) -> Result<Response, Refusal> {
     let bytes = app
-        .blocking_json("the checkpoint", |app| app.ledger.checkpoint_blocking().map_err(|error| append_problem(&error)))
+        .blocking_json("the checkpoint", |app| {
+            app.ledger.checkpoint_blocking().map_err(|error| append_problem(&error))
+        })
         .await?;
     Ok(json(bytes))
 }

@@ -33,7 +33,9 @@ impl HealthCache {
     /// The last answer if it is fresh and the ledger is still as it says.
     fn fresh(&self, writable: bool) -> Option<Bytes> {
         let last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
-        last.as_ref().filter(|answer| answer.writable == writable && answer.made.elapsed() < FRESH).map(|answer| answer.bytes.clone())
+        last.as_ref()
+            .filter(|answer| answer.writable == writable && answer.made.elapsed() < FRESH)
+            .map(|answer| answer.bytes.clone())
     }
 
     fn keep(&self, answer: Answer) {
@@ -50,7 +52,11 @@ pub(crate) async fn show(State(app): State<Arc<App>>, _caller: Caller) -> Result
     let bytes = app
         .blocking_json("the health", move |app| {
             let machine = app.machine.health().map_err(|error| query_problem(&error))?;
-            let ledger = LedgerHealth { writable, size: status.size, reason: status.unavailable.map(|trouble| trouble.reason.to_string()) };
+            let ledger = LedgerHealth {
+                writable,
+                size: status.size,
+                reason: status.unavailable.map(|trouble| trouble.reason.to_string()),
+            };
             let status = if ledger.writable { Status::Ok } else { Status::Degraded };
             let version = env!("CARGO_PKG_VERSION").to_owned();
             Ok(HealthReport { status, version, ledger, machine: (*machine).clone() })

@@ -32,8 +32,9 @@ struct Stored<'a> {
 
 impl<'a> Stored<'a> {
     fn of(request: &impl Serialize, category: Option<&'a str>) -> Result<Self, Problem> {
-        let bytes = serde_json::to_vec(request)
-            .map_err(|error| Problem::new(Code::INTERNAL, format!("the request cannot be written as JSON: {error}")))?;
+        let bytes = serde_json::to_vec(request).map_err(|error| {
+            Problem::new(Code::INTERNAL, format!("the request cannot be written as JSON: {error}"))
+        })?;
         let mut hash = [0; 32];
         hash.copy_from_slice(digest(&SHA256, &bytes).as_ref());
         Ok(Self { category, sha256: to_hex(&hash), bytes: bytes.len() })
@@ -48,7 +49,9 @@ pub(crate) async fn store(
     Memory::check_store(&request).map_err(|error| memory_problem(&error))?;
     app.record(&caller, "memory.store", &Stored::of(&request, Some(&request.category))?).await?;
     let bytes = app
-        .blocking_json("storing", move |app| app.memory.store(&request).map_err(|error| memory_problem(&error)))
+        .blocking_json("storing", move |app| {
+            app.memory.store(&request).map_err(|error| memory_problem(&error))
+        })
         .await?;
     Ok(json(bytes))
 }
@@ -61,7 +64,9 @@ pub(crate) async fn ingest(
     Memory::check_ingest(&request).map_err(|error| memory_problem(&error))?;
     app.record(&caller, "memory.ingest", &Stored::of(&request, None)?).await?;
     let bytes = app
-        .blocking_json("storing", move |app| app.memory.ingest(&request).map_err(|error| memory_problem(&error)))
+        .blocking_json("storing", move |app| {
+            app.memory.ingest(&request).map_err(|error| memory_problem(&error))
+        })
         .await?;
     Ok(json(bytes))
 }
@@ -74,7 +79,9 @@ pub(crate) async fn recall(
     app.memory.check_recall(&request).map_err(|error| memory_problem(&error))?;
     app.record(&caller, "memory.recall", &request).await?;
     let bytes = app
-        .blocking_json("recalling", move |app| app.memory.recall(&request).map_err(|error| memory_problem(&error)))
+        .blocking_json("recalling", move |app| {
+            app.memory.recall(&request).map_err(|error| memory_problem(&error))
+        })
         .await?;
     Ok(json(bytes))
 }

@@ -27,8 +27,9 @@ pub(crate) async fn answer(
     caller: Caller,
     JsonBody(request): JsonBody<QueryRequest>,
 ) -> Result<Response, Refusal> {
-    let args = serde_json::to_vec(&request.args)
-        .map_err(|error| Problem::new(Code::INTERNAL, format!("the arguments cannot be written as JSON: {error}")))?;
+    let args = serde_json::to_vec(&request.args).map_err(|error| {
+        Problem::new(Code::INTERNAL, format!("the arguments cannot be written as JSON: {error}"))
+    })?;
     // A question that cannot be asked reads nothing, so it is refused before it is recorded.
     app.machine.check(&request.query, &args).map_err(|error| query_problem(&error))?;
     app.record(&caller, "system.query", &Asked { query: &request.query, args: &request.args }).await?;
@@ -36,7 +37,9 @@ pub(crate) async fn answer(
     let name = request.query;
     let what = format!("the query {name}");
     let bytes = app
-        .blocking(&what, move |app| app.machine.query(&name, &args, viewer).map_err(|error| query_problem(&error)))
+        .blocking(&what, move |app| {
+            app.machine.query(&name, &args, viewer).map_err(|error| query_problem(&error))
+        })
         .await?;
     Ok(json(bytes))
 }

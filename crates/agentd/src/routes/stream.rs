@@ -43,9 +43,12 @@ pub(crate) async fn follow(
 ) -> Result<Response, Refusal> {
     let mut filter = filter(query.as_deref())?;
     if filter.order == Some(Order::Newest) || filter.before.is_some() || filter.until.is_some() {
-        return Err(Problem::new(Code::INVALID_ARGUMENT, "a stream goes forward and has no end: no order, before or until")
-            .with_field("order")
-            .into());
+        return Err(Problem::new(
+            Code::INVALID_ARGUMENT,
+            "a stream goes forward and has no end: no order, before or until",
+        )
+        .with_field("order")
+        .into());
     }
     let place = Arc::clone(&app.streams).try_acquire_owned().map_err(|_| {
         Problem::new(Code::BUSY, format!("{} event streams are open already", app.limits.streams))
@@ -53,7 +56,10 @@ pub(crate) async fn follow(
     })?;
     let size = app.size.clone();
     // A reader that lost its connection names the last event it saw; otherwise the stream begins with what comes next.
-    let resumed = headers.get("last-event-id").and_then(|value| value.to_str().ok()).and_then(|value| value.parse().ok());
+    let resumed = headers
+        .get("last-event-id")
+        .and_then(|value| value.to_str().ok())
+        .and_then(|value| value.parse().ok());
     let after = resumed.or(filter.after).unwrap_or(*size.borrow());
     filter.order = Some(Order::Oldest);
     filter.limit = Bounded::new(PAGE).unwrap_or_default();
@@ -62,7 +68,8 @@ pub(crate) async fn follow(
     // The head goes out with a first comment, so that the reader knows that the stream stands.
     let first = stream::once(async { Ok::<_, std::io::Error>(Bytes::from_static(b": agentos\n\n")) });
     let body = Body::from_stream(futures_util::StreamExt::chain(first, stream::try_unfold(follower, next)));
-    Ok(([(header::CONTENT_TYPE, "text/event-stream"), (header::CACHE_CONTROL, "no-store")], body).into_response())
+    Ok(([(header::CONTENT_TYPE, "text/event-stream"), (header::CACHE_CONTROL, "no-store")], body)
+        .into_response())
 }
 
 /// The next piece of the stream; `None` when agentd stops.
@@ -73,7 +80,8 @@ async fn next(mut follower: Follower) -> std::io::Result<Option<(Bytes, Follower
         }
         let seen = *follower.size.borrow_and_update();
         if seen > follower.after {
-            let chunk = follower.read(seen).await.map_err(|problem| std::io::Error::other(problem.to_string()))?;
+            let chunk =
+                follower.read(seen).await.map_err(|problem| std::io::Error::other(problem.to_string()))?;
             if !chunk.is_empty() {
                 return Ok(Some((chunk, follower)));
             }
@@ -94,7 +102,9 @@ impl Follower {
         filter.after = Some(self.after);
         let page = self
             .app
-            .blocking("reading the ledger", move |app| app.ledger.page(&filter).map_err(|error| ledger_problem(&error)))
+            .blocking("reading the ledger", move |app| {
+                app.ledger.page(&filter).map_err(|error| ledger_problem(&error))
+            })
             .await?;
         // Without a next page everything up to `seen` was looked at, though none of it may have been asked for.
         let last = page.events.last().map(|event| event.id);
@@ -109,8 +119,9 @@ impl Follower {
 
 fn write(chunk: &mut BytesMut, event: &Event) -> Result<(), Problem> {
     // JSON on one line: a line break within a string is escaped, so none can end the `data` field early.
-    let json = serde_json::to_vec(event)
-        .map_err(|error| Problem::new(Code::INTERNAL, format!("the event cannot be written as JSON: {error}")))?;
+    let json = serde_json::to_vec(event).map_err(|error| {
+        Problem::new(Code::INTERNAL, format!("the event cannot be written as JSON: {error}"))
+    })?;
     chunk.put_slice(format!("id: {}\nevent: {}\ndata: ", event.id, event.kind).as_bytes());
     chunk.put_slice(&json);
     chunk.put_slice(b"\n\n");

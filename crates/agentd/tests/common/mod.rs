@@ -82,7 +82,8 @@ impl Daemon {
         let child = command.stdin(Stdio::null()).spawn().unwrap();
         let mut daemon = Self { directory: directory.to_owned(), child };
         let started = Instant::now();
-        while UnixStream::connect(daemon.agent()).is_err() || UnixStream::connect(daemon.operator()).is_err() {
+        while UnixStream::connect(daemon.agent()).is_err() || UnixStream::connect(daemon.operator()).is_err()
+        {
             assert!(started.elapsed() < PATIENCE, "agentd does not answer");
             if let Some(status) = daemon.child.try_wait().unwrap() {
                 panic!("agentd ended with {status}");
@@ -114,7 +115,10 @@ impl Daemon {
 
     /// `GET path` as the agent.
     pub fn get(&self, path: &str) -> Answer {
-        exchange(&self.agent(), format!("GET {path} HTTP/1.1\r\nHost: agentd\r\nConnection: close\r\n\r\n").as_bytes())
+        exchange(
+            &self.agent(),
+            format!("GET {path} HTTP/1.1\r\nHost: agentd\r\nConnection: close\r\n\r\n").as_bytes(),
+        )
     }
 
     /// `POST path` with a JSON body as the agent.
@@ -142,8 +146,11 @@ impl Daemon {
 
     /// Sends SIGTERM and waits for the end.
     pub fn stop(mut self) -> ExitStatus {
-        rustix::process::kill_process(rustix::process::Pid::from_child(&self.child), rustix::process::Signal::TERM)
-            .unwrap();
+        rustix::process::kill_process(
+            rustix::process::Pid::from_child(&self.child),
+            rustix::process::Signal::TERM,
+        )
+        .unwrap();
         wait(&mut self.child)
     }
 
