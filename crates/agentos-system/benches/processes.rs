@@ -3,7 +3,7 @@
 //! The candidates take turns, so that a busy machine slows all of them; what is compared is CPU time, per process.
 //! `cargo bench -p agentos-system --bench processes` (about 20 seconds).
 
-use std::ffi::CString;
+use std::ffi::CStr;
 use std::mem::MaybeUninit;
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -16,6 +16,9 @@ const TURNS: usize = 60;
 /// Processes that are added to those of the machine, so that there is something to list.
 const MORE_PROCESSES: usize = 150;
 
+/// A name, what is run, and the CPU seconds of each turn.
+type Candidate<'a> = (&'static str, Box<dyn FnMut() -> usize + 'a>, Vec<f64>);
+
 fn main() {
     let children: Vec<_> = (0..MORE_PROCESSES)
         .filter_map(|_| Command::new("sleep").arg("120").stdin(Stdio::null()).spawn().ok())
@@ -27,7 +30,7 @@ fn main() {
     // The first answer takes two samples; from then on one is kept.
     ask("{}");
     std::thread::sleep(Duration::from_millis(250));
-    let mut candidates: Vec<(&str, Box<dyn FnMut() -> usize + '_>, Vec<f64>)> = vec![
+    let mut candidates: Vec<Candidate<'_>> = vec![
         ("raw loop: stat, owner, command line", Box::new(raw_loop), Vec::new()),
         ("query, 50 rows (default)", Box::new(|| ask("{}")), Vec::new()),
         ("query, all rows", Box::new(|| ask(r#"{"limit":1000}"#)), Vec::new()),
@@ -95,6 +98,7 @@ fn raw_loop() -> usize {
     let Ok(proc) = openat(CWD, c"/proc", flags, Mode::empty()) else { return 0 };
     let mut listing = [MaybeUninit::uninit(); 16 << 10];
     let mut buffer = [0; 4096];
+    let mut path = Vec::with_capacity(64);
     let mut processes = Vec::with_capacity(1024);
     let mut entries = RawDir::new(&proc, &mut listing);
     while let Some(Ok(entry)) = entries.next() {
@@ -103,12 +107,15 @@ fn raw_loop() -> usize {
             continue;
         }
         let mut read = |file: &str| {
-            let path = CString::new([name, b"/", file.as_bytes()].concat()).ok()?;
+            path.clear();
+            path.extend_from_slice(name);
+            path.extend_from_slice(file.as_bytes());
+            let path = CStr::from_bytes_with_nul(&path).ok()?;
             let descriptor = openat(&proc, path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).ok()?;
             let length = rustix::io::read(&descriptor, &mut buffer[..]).ok()?;
             Some(buffer[..length].to_vec())
         };
-        let (Some(stat), Some(command)) = (read("stat"), read("cmdline")) else { continue };
+        let (Some(stat), Some(command)) = (read("/stat\0"), read("/cmdline\0")) else { continue };
         let Ok(attributes) = statat(&proc, entry.file_name(), AtFlags::empty()) else { continue };
         processes.push(Bare { pid: name.to_vec(), stat, uid: attributes.st_uid, command });
     }

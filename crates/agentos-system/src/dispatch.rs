@@ -24,11 +24,14 @@ pub(crate) trait Read: Query {
     fn read(machine: &Machine, viewer: Viewer, args: Self::Args) -> Result<Self::Output, QueryError>;
 }
 
+/// From arguments to an answer, both as JSON.
+type Answer = fn(&Machine, Viewer, &[u8]) -> Result<Vec<u8>, QueryError>;
+
 /// One row of the table: a query with its two functions.
 struct Entry {
     name: &'static str,
     check: fn(&[u8]) -> Result<(), QueryError>,
-    answer: fn(&Machine, Viewer, &[u8]) -> Result<Vec<u8>, QueryError>,
+    answer: Answer,
 }
 
 const fn entry<Q: Read>() -> Entry {

@@ -10,7 +10,7 @@ use crate::machine::lock;
 /// Shortest interval a rate is computed over. Ticks are 10 ms, so it is exact to 5 % of a processor.
 const SHORTEST: Duration = Duration::from_millis(200);
 /// Longest interval: beyond it a rate says nothing of the present.
-const LONGEST: Duration = Duration::from_secs(60);
+const LONGEST: Duration = Duration::from_mins(1);
 
 /// Counters read at one moment.
 pub(crate) trait Sampled {
@@ -56,13 +56,12 @@ pub(crate) fn measure<S: Sampled>(
     take: impl Fn() -> Result<S, QueryError>,
 ) -> Result<(Arc<S>, Arc<S>), QueryError> {
     let base = if afresh.is_some() { None } else { lock(kept).base() };
-    let base = match base {
-        Some(base) => base,
-        None => {
-            let base = Arc::new(take()?);
-            thread::sleep(afresh.unwrap_or(SHORTEST));
-            base
-        }
+    let base = if let Some(base) = base {
+        base
+    } else {
+        let base = Arc::new(take()?);
+        thread::sleep(afresh.unwrap_or(SHORTEST));
+        base
     };
     let now = Arc::new(take()?);
     lock(kept).keep(Arc::clone(&now));

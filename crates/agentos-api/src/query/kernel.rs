@@ -38,7 +38,7 @@ pub struct Output {
     pub modules: Vec<Module>,
     /// Linux security modules that are on.
     pub security_modules: Vec<String>,
-    /// `none`, `integrity` or `confidentiality` (kernel_lockdown(7)).
+    /// `none`, `integrity` or `confidentiality` (`kernel_lockdown(7)`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lockdown: Option<String>,
     /// Weaknesses of the processor, and what the kernel does about each.

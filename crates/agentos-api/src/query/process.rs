@@ -25,6 +25,7 @@ pub struct Args {
 }
 
 /// One process.
+#[expect(clippy::struct_excessive_bools, reason = "facts that have nothing to do with each other")]
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Output {
     /// Its number.

@@ -75,7 +75,8 @@ mod tests {
 
         #[test]
         fn what_was_written_is_read_back(pairs in proptest::collection::btree_map("[A-Za-z_]{1,12}", 0u64..1 << 50, 0..20)) {
-            let content: String = pairs.iter().map(|(key, value)| format!("{key}:  {value} kB\n")).collect();
+            let lines: Vec<String> = pairs.iter().map(|(key, value)| format!("{key}:  {value} kB")).collect();
+            let content = lines.join("\n");
             for (key, value) in &pairs {
                 prop_assert_eq!(bytes(content.as_bytes(), key), Some(value * 1024));
             }

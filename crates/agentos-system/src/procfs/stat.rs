@@ -1,4 +1,4 @@
-//! One line of `/proc/PID/stat` (proc_pid_stat(5)), read without an allocation.
+//! One line of `/proc/PID/stat` (`proc_pid_stat(5)`), read without an allocation.
 
 use super::{Pid, decimal};
 

@@ -14,6 +14,7 @@ use crate::dispatch::Read;
 use crate::files::{Located, Protected, group, octal_mode, owner, read_range};
 use crate::machine::{Machine, Viewer};
 use crate::procfs::ticks::rfc3339_unix;
+use crate::text::lossy;
 
 /// Time for one answer. A hung mount does not hold it up for longer.
 const TIME_LIMIT: Duration = Duration::from_secs(10);
@@ -155,15 +156,16 @@ fn encode(part: &mut Part, wanted: Encoding) -> (ContentEncoding, String, bool) 
     {
         part.bytes.truncate(error.valid_up_to());
     }
-    let base64 = |bytes: &[u8]| (ContentEncoding::Base64, STANDARD.encode(bytes), false);
-    match (wanted, std::str::from_utf8(&part.bytes)) {
-        (Encoding::Base64, _) => base64(&part.bytes),
-        (Encoding::Auto, Ok(text)) if text.contains('\0') => base64(&part.bytes),
-        (_, Ok(text)) => (ContentEncoding::Text, text.to_owned(), false),
-        (Encoding::Auto, Err(_)) => base64(&part.bytes),
-        (Encoding::Text, Err(_)) => {
-            (ContentEncoding::Text, String::from_utf8_lossy(&part.bytes).into_owned(), true)
+    let text = match std::str::from_utf8(&part.bytes) {
+        Ok(text) if wanted == Encoding::Text || (wanted == Encoding::Auto && !text.contains('\0')) => {
+            Some((text.to_owned(), false))
         }
+        Err(_) if wanted == Encoding::Text => Some((lossy(&part.bytes), true)),
+        _ => None,
+    };
+    match text {
+        Some((text, lossy)) => (ContentEncoding::Text, text, lossy),
+        None => (ContentEncoding::Base64, STANDARD.encode(&part.bytes), false),
     }
 }
 

@@ -166,13 +166,9 @@ impl<'a> Search<'a> {
         }
         let flags =
             OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK;
-        match openat(directory, name, flags, Mode::empty()).and_then(Dir::new) {
-            Ok(entries) => Some(Level { entries, path: joined(&level.path, name) }),
-            Err(_) => {
-                self.unreadable += 1;
-                None
-            }
-        }
+        let opened = openat(directory, name, flags, Mode::empty()).and_then(Dir::new).ok();
+        self.unreadable += u64::from(opened.is_none());
+        opened.map(|entries| Level { entries, path: joined(&level.path, name) })
     }
 
     fn takes(&self, attributes: &Statx) -> bool {

@@ -149,9 +149,9 @@ pub(crate) fn online_processors() -> u32 {
 /// How many numbers a kernel list such as `0-3,8` holds.
 fn count_in_list(list: &str) -> Option<u32> {
     list.split(',').try_fold(0u32, |count, range| {
-        let (first, last) = range.split_once('-').unwrap_or((range, range));
-        let (first, last): (u32, u32) = (first.parse().ok()?, last.parse().ok()?);
-        count.checked_add(last.checked_sub(first)?.checked_add(1)?)
+        let (from, to) = range.split_once('-').unwrap_or((range, range));
+        let (from, to): (u32, u32) = (from.parse().ok()?, to.parse().ok()?);
+        count.checked_add(to.checked_sub(from)?.checked_add(1)?)
     })
 }
 

@@ -50,7 +50,7 @@ impl Read for Memory {
     }
 }
 
-/// The words of proc_sys_vm(5).
+/// The words of `proc_sys_vm(5)`.
 fn overcommit(mode: u64) -> &'static str {
     match mode {
         0 => "heuristic",

@@ -24,7 +24,7 @@ const LEFT_OUT: [&str; 2] = ["vm.stat_refresh", "fs.binfmt_misc"];
 
 impl Read for Sysctl {
     fn check(args: &Args) -> Result<(), QueryError> {
-        args.name.as_deref().map(|name| Wanted::new(name)).transpose()?;
+        args.name.as_deref().map(Wanted::new).transpose()?;
         Ok(())
     }
 

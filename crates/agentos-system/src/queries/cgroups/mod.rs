@@ -174,7 +174,7 @@ fn io(group: &OwnedFd) -> Option<(u64, u64)> {
 fn io_bytes(content: &[u8]) -> (u64, u64) {
     let sum = |key: &[u8]| {
         content
-            .split(|byte| byte.is_ascii_whitespace())
+            .split(u8::is_ascii_whitespace)
             .filter_map(|pair| decimal(pair.strip_prefix(key)?))
             .fold(0u64, u64::saturating_add)
     };

@@ -98,7 +98,7 @@ fn internet_socket(protocol: &str, row: &InternetSocket) -> Socket {
     }
 }
 
-/// The kernel's number as a word (include/net/tcp_states.h). A UDP socket is connected, or it is in no state.
+/// The kernel's number as a word (`include/net/tcp_states.h`). A UDP socket is connected, or it is in no state.
 fn state(protocol: &str, number: u8) -> Option<&'static str> {
     match number {
         1 => Some("established"),

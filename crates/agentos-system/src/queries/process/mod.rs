@@ -188,7 +188,7 @@ impl One {
     }
 }
 
-/// The second of the four numbers of `Uid:` and `Gid:` in `/proc/PID/status` (proc_pid_status(5)).
+/// The second of the four numbers of `Uid:` and `Gid:` in `/proc/PID/status` (`proc_pid_status(5)`).
 fn effective(status: &[u8], key: &str) -> Option<u32> {
     let mut numbers = keyed::value(status, key)?.split(|byte| matches!(byte, b'\t' | b' '));
     u32::try_from(decimal(numbers.nth(1)?)?).ok()

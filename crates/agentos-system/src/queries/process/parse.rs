@@ -67,14 +67,15 @@ mod tests {
     proptest! {
         #[test]
         fn arguments_are_read_back(arguments in proptest::collection::vec("[^\0]{0,12}", 1..6)) {
-            let content: String = arguments.iter().map(|argument| format!("{argument}\0")).collect();
+            let content = arguments.join("\0") + "\0";
             prop_assume!(content != "\0");
             prop_assert_eq!(super::arguments(content.as_bytes(), 4096), (arguments, false));
         }
 
         #[test]
         fn variables_are_read_back(variables in proptest::collection::btree_map("[A-Z_]{1,8}", "[^\0]{0,12}", 0..6)) {
-            let content: String = variables.iter().map(|(name, value)| format!("{name}={value}\0")).collect();
+            let lines: Vec<String> = variables.iter().map(|(name, value)| format!("{name}={value}")).collect();
+            let content = lines.join("\0");
             prop_assert_eq!(environment(content.as_bytes(), 100), variables.into_iter().collect::<Vec<_>>());
         }
 

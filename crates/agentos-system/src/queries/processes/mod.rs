@@ -36,7 +36,7 @@ impl Read for Processes {
             .rows
             .iter()
             .filter(|row| wanted.takes(&proc, row))
-            .map(|row| (row, now.ticks_since(&base, row)))
+            .map(|row| (row, base.ticks_until(row)))
             .collect();
         let interval = now.seconds_since(&base);
         sort(&mut rows, args.sort, &now, interval);
@@ -137,7 +137,7 @@ fn sort(rows: &mut [(&Row, u64)], order: Sort, now: &Sample, interval: f64) {
         Sort::Started => rows.sort_by_key(|(row, _)| (Reverse(row.start_ticks), Reverse(row.pid))),
         Sort::Pid => rows.sort_by_key(|(row, _)| row.pid),
         Sort::Name => {
-            rows.sort_by(|(left, _), (right, _)| left.name().cmp(right.name()).then(left.pid.cmp(&right.pid)))
+            rows.sort_by(|(left, _), (right, _)| (left.name(), left.pid).cmp(&(right.name(), right.pid)));
         }
     }
 }

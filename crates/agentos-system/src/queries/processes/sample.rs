@@ -97,14 +97,13 @@ impl Sample {
         self.taken.saturating_duration_since(earlier.taken).as_secs_f64()
     }
 
-    /// CPU ticks of a process since an earlier sample; since its start where it is younger. A number that was given to
+    /// CPU ticks of a process from this sample to its later `row`; since its start where it is younger. A number that was given to
     /// another process in between is not mistaken for the same: start times differ.
-    pub(crate) fn ticks_since(&self, earlier: &Self, row: &Row) -> u64 {
-        earlier
-            .rows
+    pub(crate) fn ticks_until(&self, row: &Row) -> u64 {
+        self.rows
             .binary_search_by_key(&row.pid, |earlier| earlier.pid)
             .ok()
-            .and_then(|index| earlier.rows.get(index))
+            .and_then(|index| self.rows.get(index))
             .filter(|earlier| earlier.start_ticks == row.start_ticks)
             .map_or(row.cpu_ticks, |earlier| row.cpu_ticks.saturating_sub(earlier.cpu_ticks))
     }

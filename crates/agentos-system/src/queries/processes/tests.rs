@@ -155,5 +155,5 @@ fn a_number_given_to_another_process_is_not_taken_for_the_same() {
     let before = earlier.rows.iter_mut().find(|row| row.pid == own.pid).unwrap();
     before.start_ticks -= 1;
     before.cpu_ticks = 0;
-    assert_eq!(now.ticks_since(&earlier, own), own.cpu_ticks);
+    assert_eq!(earlier.ticks_until(own), own.cpu_ticks);
 }
