@@ -14,7 +14,6 @@ use crate::output::Color;
     name = "agentctl",
     version,
     max_term_width = 100,
-    propagate_version = true,
     after_help = "Example:\n  agentctl query processes sort=memory limit=5",
     after_long_help = format!("Example:\n  agentctl query processes sort=memory limit=5\n\n{EXIT_CODES}"),
 )]

@@ -29,12 +29,11 @@ pub(crate) enum Exit {
 pub(crate) const EXIT_CODES: &str = "\
 Exit status:
   0    done, and what was asked about is well
-  1    done, and what was asked about is not well: a tampered ledger, a proof that does not hold, a machine that
-       refuses work
+  1    done, and it is not well: a tampered ledger, a proof that fails
   2    the command line is wrong
   3    agentd cannot be reached or stopped answering
   4    agentd refused the request or could not carry it out
-  5    it could not be done or checked here: a file that cannot be read, an answer that cannot be understood
+  5    it could not be done or checked here, on this side of the socket
   141  the reader of the output went away";
 
 /// Why there is no result, in the parts that are shown.
@@ -111,15 +110,15 @@ impl CliError {
         self
     }
 
-    pub(crate) fn output(error: io::Error) -> Self {
+    pub(crate) fn output(error: &io::Error) -> Self {
         if error.kind() == io::ErrorKind::BrokenPipe {
             return Self::OutputClosed;
         }
-        Self::new("cannot write to standard output").because(&error)
+        Self::new("cannot write to standard output").because(error)
     }
 
-    pub(crate) fn json(error: serde_json::Error) -> Self {
-        Self::new("cannot write the result as JSON").because(&error)
+    pub(crate) fn json(error: &serde_json::Error) -> Self {
+        Self::new("cannot write the result as JSON").because(error)
     }
 }
 

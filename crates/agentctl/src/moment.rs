@@ -16,13 +16,13 @@ pub(crate) fn parse(text: &str, clock: &Clock) -> Result<Timestamp, String> {
     if let Ok(moment) = text.parse::<Timestamp>() {
         return Ok(moment);
     }
-    let today = clock.now.to_zoned(clock.zone.clone()).date();
+    let today = clock.now().to_zoned(clock.zone.clone()).date();
     let civil: DateTime = match text {
-        "now" => return Ok(clock.now),
+        "now" => return Ok(clock.now()),
         "today" => today.into(),
         "yesterday" => today.yesterday().map_err(|_| unusable())?.into(),
         _ => match ago(text) {
-            Some(span) => return clock.now.checked_sub(span).map_err(|_| unusable()),
+            Some(span) => return clock.now().checked_sub(span).map_err(|_| unusable()),
             None => text.parse().map_err(|_| unusable())?,
         },
     };
@@ -54,7 +54,7 @@ mod tests {
     use super::*;
 
     fn clock() -> Clock {
-        Clock { now: "2026-01-02T00:30:00Z".parse().unwrap(), zone: TimeZone::fixed(offset(1)) }
+        Clock::fixed("2026-01-02T00:30:00Z".parse().unwrap(), TimeZone::fixed(offset(1)))
     }
 
     fn at(text: &str) -> String {

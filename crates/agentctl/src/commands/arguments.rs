@@ -54,8 +54,8 @@ fn usage(message: String) -> CliError {
 
 fn known(query: Option<&QueryDescription>) -> Option<String> {
     let query = query?;
-    let names: Vec<&str> =
-        query.arguments.get("properties")?.as_object()?.keys().map(String::as_str).collect();
+    let properties = query.arguments.get("properties").and_then(Value::as_object);
+    let names: Vec<&str> = properties.into_iter().flat_map(Map::keys).map(String::as_str).collect();
     Some(if names.is_empty() {
         format!("{} takes no arguments.", query.name)
     } else {

@@ -11,7 +11,7 @@ use clap::Args;
 use super::key;
 use crate::context::Context;
 use crate::error::{CliError, Exit};
-use crate::output::{Output, Table, count};
+use crate::output::{Output, Table, count, counted};
 
 /// Shows the ledger's checkpoint: how many events it has, under which root, signed with its key.
 ///
@@ -94,14 +94,14 @@ fn refuse_to_go_back(file: &Path, new: &TreeHead, key: &VerifierKey) -> Result<(
     })?;
     if old.size > new.size {
         return Err(against(format!(
-            "the ledger had {} events and now has {}",
-            count(old.size),
+            "the ledger had {} and now has {}",
+            counted(old.size, "event"),
             count(new.size)
         )));
     }
     if old.size == new.size && old.root != new.root {
-        let size = count(old.size);
-        return Err(against(format!("the ledger has another root than the one kept, both at {size} events")));
+        let size = counted(old.size, "event");
+        return Err(against(format!("the ledger has another root than the one kept, both at {size}")));
     }
     Ok(())
 }

@@ -11,7 +11,6 @@ use crate::context::Context;
 use crate::error::{CliError, Exit};
 use crate::moment;
 use crate::output::{Cell, Column, Output, Style, Table};
-use crate::tree::Tree;
 use crate::view;
 
 /// Shows the latest events of the ledger, the newest last.
@@ -21,7 +20,7 @@ use crate::view;
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  \
     agentctl events --type 'system.*' --since today\n  \
-    agentctl events --actor agent --limit 200 --json\n  \
+    agentctl events --actor operator:root/agentctl --limit 200 --json\n  \
     agentctl events --follow")]
 pub(crate) struct Arguments {
     /// Only this type, or all types with this beginning: system.query, 'system.*'
@@ -60,10 +59,9 @@ pub(crate) async fn run(context: &mut Context, arguments: &Arguments) -> Result<
     // What is recorded while the list is read must neither be lost nor come twice: following begins behind both.
     let head = if arguments.follow { newest(&client).await? } else { 0 };
     let (mut events, more) = collect(&client, filter.clone(), arguments.limit).await?;
-    if !arguments.reverse {
-        events.sort_by_key(|event| event.id);
-    } else {
-        events.sort_by_key(|event| std::cmp::Reverse(event.id));
+    events.sort_by_key(|event| event.id);
+    if arguments.reverse {
+        events.reverse();
     }
     let output = &mut context.output;
     if output.json {
@@ -166,20 +164,8 @@ fn cells(output: &Output, event: &Event) -> [Cell; 6] {
         Cell::styled(moment.map(|moment| output.clock.relative(moment)).unwrap_or_default(), Style::Dim),
         event.kind.as_str().into(),
         event.actor.as_str().into(),
-        what(event).into(),
+        view::happening(event.payload.get()).into(),
     ]
-}
-
-/// What happened, in a line: a query's name and arguments, or the payload's data.
-fn what(event: &Event) -> String {
-    let Ok(payload) = serde_json::from_str::<Tree>(event.payload.get()) else { return String::new() };
-    let Some(data) = payload.get("data") else { return String::new() };
-    match (data.get("query"), data.get("args")) {
-        (Some(query), Some(args)) => {
-            format!("{} {}", view::inline(query), view::inline(args)).trim_end().to_owned()
-        }
-        _ => view::inline(data),
-    }
 }
 
 /// Shows events as they are recorded. Where agentd goes away, waits for it to come back and misses nothing.
@@ -193,7 +179,6 @@ async fn follow(client: &Client, output: &mut Output, mut filter: EventFilter) -
                 if output.json {
                     output.json_line(&event)?;
                 } else {
-                    output.clock.now = Timestamp::now();
                     let mut table = Table::new(columns(output)).without_head();
                     table.row(cells(output, &event));
                     output.table(&table)?;

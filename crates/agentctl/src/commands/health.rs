@@ -5,7 +5,7 @@ use clap::Args;
 
 use crate::context::Context;
 use crate::error::{CliError, Exit};
-use crate::output::{Cell, Output, Style, Table, bytes, count, duration, percent};
+use crate::output::{Cell, Output, Style, Table, bytes, counted, duration, percent};
 
 /// Shows CPU, memory, disk, load and uptime, and whether events can be recorded.
 ///
@@ -85,7 +85,7 @@ fn show(output: &mut Output, report: &HealthReport) -> Result<(), CliError> {
     let disk = &machine.disk;
     let name = format!("disk {}", disk.mount_point);
     table.field(&name, used(disk.used_bytes, disk.total_bytes, disk.available_bytes, disk.used_percent));
-    let events = format!("{} events", count(report.ledger.size));
+    let events = counted(report.ledger.size, "event");
     table.field(
         "ledger",
         if report.ledger.writable {

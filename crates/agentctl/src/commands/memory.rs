@@ -7,7 +7,7 @@ use clap::{Args, Subcommand};
 
 use crate::context::Context;
 use crate::error::{CliError, Exit};
-use crate::output::{Cell, Output, Style, Table, bytes, count};
+use crate::output::{Cell, Output, Style, Table, bytes, count, counted};
 
 /// Recalls and stores what is worth remembering, in the markdown files of the memory.
 #[derive(Debug, Args)]
@@ -108,10 +108,8 @@ async fn recall(context: &mut Context, arguments: &Recall) -> Result<Exit, CliEr
         output.note("Nothing is remembered about that.");
     }
     if response.skipped_files > 0 {
-        output.note(&format!(
-            "{} files could not be searched; `agentctl memory health` says why.",
-            response.skipped_files
-        ));
+        let files = counted(response.skipped_files, "file");
+        output.note(&format!("{files} could not be searched; `agentctl memory health` says why."));
     }
     Ok(Exit::Well)
 }
@@ -123,18 +121,15 @@ fn show(output: &mut Output, chunk: &MemoryChunk) -> Result<(), CliError> {
     } else {
         format!("{}-{}", chunk.line_start, chunk.line_end)
     };
-    let mut about = format!("  {}:{lines}", chunk.file);
-    if let Some(moment) = chunk.stored_at {
-        about.push_str(&format!("  {}", output.clock.relative(moment)));
-    } else if let Some(date) = chunk.date {
-        about.push_str(&format!("  {date}"));
+    let mut about = vec![format!("{}:{lines}", chunk.file)];
+    match (chunk.stored_at, chunk.date) {
+        (Some(moment), _) => about.push(output.clock.relative(moment)),
+        (None, Some(date)) => about.push(date.to_string()),
+        (None, None) => {}
     }
-    if let Some(category) = &chunk.category {
-        about.push_str(&format!("  {category}"));
-    }
-    for tag in &chunk.tags {
-        about.push_str(&format!(" #{tag}"));
-    }
+    about.extend(chunk.category.clone());
+    about.extend(chunk.tags.iter().map(|tag| format!("#{tag}")));
+    let about = format!("  {}", about.join("  "));
     let heading = if chunk.heading.is_empty() { "(no heading)" } else { &chunk.heading };
     output.line(&[Cell::styled(heading, Style::Heading), Cell::styled(about, Style::Dim)])?;
     output.block(chunk.text.trim_end(), 2)
@@ -180,7 +175,7 @@ fn show_health(output: &mut Output, health: &MemoryHealth) -> Result<(), CliErro
     table
         .field("indexed", health.last_indexed.map_or_else(|| "never".to_owned(), |at| output.clock.full(at)));
     if health.invalid_utf8_files > 0 {
-        table.field("not UTF-8", format!("{} files", count(health.invalid_utf8_files)));
+        table.field("not UTF-8", counted(health.invalid_utf8_files, "file"));
     }
     output.table(&table)?;
     if health.skipped_files > 0 {

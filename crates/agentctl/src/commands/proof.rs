@@ -12,8 +12,7 @@ use serde::Serialize;
 use super::{checkpoint, key};
 use crate::context::Context;
 use crate::error::{CliError, Exit};
-use crate::output::{Cell, Output, Style, Table, count};
-use crate::tree::Tree;
+use crate::output::{Cell, Output, Style, Table, counted};
 use crate::view;
 
 /// The largest proof that is read from a file, in bytes. One holds an event and some dozen hashes.
@@ -69,7 +68,7 @@ pub(crate) async fn run(context: &mut Context, arguments: &Arguments) -> Result<
         proof: &proof,
     };
     if let Some(file) = arguments.save.as_ref().filter(|_| finding.holds) {
-        let json = serde_json::to_vec_pretty(&proof).map_err(CliError::json)?;
+        let json = serde_json::to_vec_pretty(&proof).map_err(|error| CliError::json(&error))?;
         checkpoint::write_durably(file, &json)?;
         context.output.note(&format!("The proof is in {}.", file.display()));
     }
@@ -126,7 +125,7 @@ fn show(output: &mut Output, finding: &Finding<'_>) -> Result<(), CliError> {
     match &finding.reason {
         None => output.line(&[
             Cell::styled("The proof holds", Style::Good),
-            Cell::new(format!(": event {} is in the ledger of {} events.", event.id, count(proof.size))),
+            Cell::new(format!(": event {} is in the ledger of {}.", event.id, counted(proof.size, "event"))),
         ])?,
         Some(reason) => output.line(&[
             Cell::styled("The proof does NOT hold", Style::Bad),
@@ -138,11 +137,7 @@ fn show(output: &mut Output, finding: &Finding<'_>) -> Result<(), CliError> {
     table.field("recorded", recorded);
     table.field("type", event.kind.as_str());
     table.field("actor", event.actor.as_str());
-    let payload = serde_json::from_str::<Tree>(event.payload.get()).ok();
-    table.field(
-        "what",
-        payload.as_ref().and_then(|payload| payload.get("data")).map(view::inline).unwrap_or_default(),
-    );
+    table.field("what", view::happening(event.payload.get()));
     table.field("hash", event.hash.as_str());
     table.field("root", proof.checkpoint.root.as_str());
     table.field("key", proof.checkpoint.public_key.as_str());

@@ -25,7 +25,7 @@ pub(crate) struct Arguments {
     name: String,
     /// Its arguments: key=value, or a JSON object
     #[arg(value_name = "KEY=VALUE")]
-    arguments: Vec<String>,
+    given: Vec<String>,
     /// The columns of its lists, by their names in the JSON
     #[arg(long, value_name = "NAME,…", value_delimiter = ',')]
     columns: Vec<String>,
@@ -54,7 +54,7 @@ impl TypedValueParser for QueryName {
 
 pub(crate) async fn run(context: &mut Context, arguments: &Arguments) -> Result<Exit, CliError> {
     let description = descriptions().into_iter().find(|query| query.name == arguments.name);
-    let args = arguments::parse(description.as_ref(), &arguments.arguments)?;
+    let args = arguments::parse(description.as_ref(), &arguments.given)?;
     let answer: Tree = context.client().query_named(&arguments.name, &args).await.map_err(|error| {
         let unexplained = error.hint().is_none();
         let wrong_argument = error.problem().is_some_and(|problem| problem.field.is_some());

@@ -12,7 +12,7 @@ use serde::Serialize;
 use super::key;
 use crate::context::Context;
 use crate::error::{CliError, Exit};
-use crate::output::{Cell, Output, Style, Table, count};
+use crate::output::{Cell, Output, Style, Table, count, counted};
 
 /// Checks offline that no event of the ledger was changed, removed, added or reordered.
 ///
@@ -237,17 +237,17 @@ fn show_report(
             table.field("key", key.as_str());
         }
         None => {
-            table.field("checkpoints", Cell::styled("signatures not checked: no public key", Style::Warning))
+            table.field("checkpoints", Cell::styled("signatures not checked: no public key", Style::Warning));
         }
     }
     if report.clock_set_back > 0 {
-        table.field("clock", format!("set back {} times", count(report.clock_set_back)));
+        table.field("clock", format!("set back {}", counted(report.clock_set_back, "time")));
     }
     output.table(&table)?;
     if report.unsigned > 0 {
-        let unsigned = count(report.unsigned);
+        let unsigned = counted(report.unsigned, "event");
         output.note(&format!(
-            "No checkpoint covers the last {unsigned} events: root could have rewritten them unseen."
+            "No checkpoint covers the last {unsigned}: root could have rewritten that unseen."
         ));
     }
     if arguments.trusted.is_none() || arguments.public_key.is_none() {
@@ -277,7 +277,7 @@ fn show_tampering(
                 );
             }
             (Some(first), _) => {
-                table.field("event", format!("{first}; all before it are as they were recorded"))
+                table.field("event", format!("{first}; all before it are as they were recorded"));
             }
             _ => {}
         }

@@ -70,17 +70,33 @@ pub(crate) fn count(number: u64) -> String {
     grouped
 }
 
+/// A number of things: `1 event`, `1,234 events`.
+pub(crate) fn counted(number: u64, thing: &str) -> String {
+    format!("{} {thing}{}", count(number), if number == 1 { "" } else { "s" })
+}
+
 /// How moments are shown: against which now, in which zone.
 #[derive(Clone, Debug)]
 pub(crate) struct Clock {
-    pub(crate) now: Timestamp,
+    fixed: Option<Timestamp>,
     pub(crate) zone: TimeZone,
 }
 
 impl Clock {
     /// The machine's clock and zone.
     pub(crate) fn system() -> Self {
-        Self { now: Timestamp::now(), zone: TimeZone::system() }
+        Self { fixed: None, zone: TimeZone::system() }
+    }
+
+    /// A clock that stands still.
+    #[cfg(test)]
+    pub(crate) fn fixed(now: Timestamp, zone: TimeZone) -> Self {
+        Self { fixed: Some(now), zone }
+    }
+
+    /// What time it is.
+    pub(crate) fn now(&self) -> Timestamp {
+        self.fixed.unwrap_or_else(Timestamp::now)
     }
 
     fn local(&self, moment: Timestamp) -> Zoned {
@@ -94,7 +110,7 @@ impl Clock {
 
     /// How long ago, or how long until: `5 s ago`, `3 min ago`, `in 2 h`.
     pub(crate) fn relative(&self, moment: Timestamp) -> String {
-        let seconds = self.now.as_second().saturating_sub(moment.as_second());
+        let seconds = self.now().as_second().saturating_sub(moment.as_second());
         let span = seconds.unsigned_abs();
         let text = match span {
             0 => return "now".to_owned(),
@@ -114,7 +130,7 @@ impl Clock {
 
     /// The zone's name for a column's head: `UTC`, `CET`.
     pub(crate) fn zone_name(&self) -> String {
-        self.local(self.now).strftime("%Z").to_string()
+        self.local(self.now()).strftime("%Z").to_string()
     }
 }
 
@@ -146,20 +162,19 @@ mod tests {
 
     #[test]
     fn thousands_are_set_apart() {
+        assert_eq!([counted(1, "event"), counted(2000, "event")], ["1 event", "2,000 events"]);
         assert_eq!([0, 999, 1000, 1_234_567].map(count), ["0", "999", "1,000", "1,234,567"]);
     }
 
     #[test]
     fn a_moment_is_shown_in_local_time_and_against_now() {
-        let clock = Clock {
-            now: "2026-01-02T03:04:05Z".parse().unwrap(),
-            zone: TimeZone::fixed(jiff::tz::offset(1)),
-        };
+        let zone = TimeZone::fixed(jiff::tz::offset(1));
+        let clock = Clock::fixed("2026-01-02T03:04:05Z".parse().unwrap(), zone);
         let at = |text: &str| text.parse().unwrap();
         assert_eq!(clock.full(at("2026-01-02T03:01:00.5Z")), "2026-01-02 04:01:00 +01:00 (3 min ago)");
         assert_eq!(clock.relative(at("2026-01-02T05:04:05Z")), "in 2 h");
         assert_eq!(clock.relative(at("2025-12-25T03:04:05Z")), "8 d ago");
-        assert_eq!(clock.relative(clock.now), "now");
+        assert_eq!(clock.relative(clock.now()), "now");
     }
 
     proptest! {
@@ -172,7 +187,7 @@ mod tests {
 
         #[test]
         fn any_moment_can_be_shown(second in jiff::Timestamp::MIN.as_second()..jiff::Timestamp::MAX.as_second()) {
-            let clock = Clock { now: Timestamp::UNIX_EPOCH, zone: TimeZone::UTC };
+            let clock = Clock::fixed(Timestamp::UNIX_EPOCH, TimeZone::UTC);
             prop_assert!(!clock.full(Timestamp::from_second(second).unwrap()).is_empty());
         }
     }

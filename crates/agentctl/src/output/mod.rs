@@ -14,7 +14,7 @@ use std::io::{self, IsTerminal, Write};
 use anstream::{AutoStream, ColorChoice};
 use serde::Serialize;
 
-pub(crate) use human::{Clock, bytes, count, duration, percent};
+pub(crate) use human::{Clock, bytes, count, counted, duration, percent};
 pub(crate) use progress::Progress;
 pub(crate) use style::Style;
 pub(crate) use table::{Cell, Column, Table};
@@ -70,22 +70,22 @@ impl Output {
 
     /// Writes `value` as one indented JSON document.
     pub(crate) fn json(&mut self, value: &impl Serialize) -> Result<(), CliError> {
-        let json = serde_json::to_string_pretty(value).map_err(CliError::json)?;
-        writeln!(self.stdout, "{}", sanitize_json(&json)).map_err(CliError::output)
+        let json = serde_json::to_string_pretty(value).map_err(|error| CliError::json(&error))?;
+        writeln!(self.stdout, "{}", sanitize_json(&json)).map_err(|error| CliError::output(&error))
     }
 
     /// Writes `value` as one line of JSON, for lists that may not end.
     pub(crate) fn json_line(&mut self, value: &impl Serialize) -> Result<(), CliError> {
-        let json = serde_json::to_string(value).map_err(CliError::json)?;
+        let json = serde_json::to_string(value).map_err(|error| CliError::json(&error))?;
         writeln!(self.stdout, "{}", sanitize_json(&json))
             .and_then(|()| self.stdout.flush())
-            .map_err(CliError::output)
+            .map_err(|error| CliError::output(&error))
     }
 
     /// Writes the cells one after the other, with nothing between them, as one line.
     pub(crate) fn line(&mut self, cells: &[Cell]) -> Result<(), CliError> {
         let line: Vec<_> = cells.iter().map(|cell| (sanitize(&cell.text).into_owned(), cell.style)).collect();
-        write_line(&mut self.stdout, &line).map_err(CliError::output)
+        write_line(&mut self.stdout, &line).map_err(|error| CliError::output(&error))
     }
 
     /// Writes `text` as one line.
@@ -111,9 +111,9 @@ impl Output {
     pub(crate) fn table(&mut self, table: &Table) -> Result<(), CliError> {
         let layout = table.layout(self.width);
         for line in &layout.lines {
-            write_line(&mut self.stdout, line).map_err(CliError::output)?;
+            write_line(&mut self.stdout, line).map_err(|error| CliError::output(&error))?;
         }
-        self.stdout.flush().map_err(CliError::output)?;
+        self.stdout.flush().map_err(|error| CliError::output(&error))?;
         if !layout.left_out.is_empty() {
             self.note(&format!(
                 "The terminal is too narrow for {}; a wider one or --json shows all.",
@@ -125,7 +125,10 @@ impl Output {
 
     /// Writes text that this program made itself, as it is: a completion script.
     pub(crate) fn script(&mut self, script: &[u8]) -> Result<(), CliError> {
-        self.stdout.write_all(script).and_then(|()| self.stdout.flush()).map_err(CliError::output)
+        self.stdout
+            .write_all(script)
+            .and_then(|()| self.stdout.flush())
+            .map_err(|error| CliError::output(&error))
     }
 
     /// Says something beside the result. Where standard error cannot be written there is nobody to tell.

@@ -4,6 +4,7 @@
 //! a terminal would obey is written out instead (`\u{1b}`); everything that a person would read stays as it is.
 
 use std::borrow::Cow;
+use std::fmt::Write as _;
 
 /// Whether a terminal or a reader's eye could be led astray by `character`.
 fn is_unsafe(character: char) -> bool {
@@ -33,7 +34,7 @@ pub(crate) fn sanitize(text: &str) -> Cow<'_, str> {
 
 /// JSON text with every unsafe character inside its strings written as a JSON escape: the same value, harmless to show.
 ///
-/// serde_json escapes the ASCII control characters itself, and line feeds outside strings are layout; the rest of
+/// `serde_json` escapes the ASCII control characters itself, and line feeds outside strings are layout; the rest of
 /// the unsafe ones can only stand inside strings.
 pub(crate) fn sanitize_json(json: &str) -> Cow<'_, str> {
     let unsafe_in_json = |character: char| character != '\n' && is_unsafe(character);
@@ -44,7 +45,8 @@ pub(crate) fn sanitize_json(json: &str) -> Cow<'_, str> {
     for character in json.chars() {
         if unsafe_in_json(character) {
             for unit in character.encode_utf16(&mut [0; 2]) {
-                safe.push_str(&format!("\\u{unit:04x}"));
+                // Writing to a string does not fail.
+                let _ = write!(safe, "\\u{unit:04x}");
             }
         } else {
             safe.push(character);

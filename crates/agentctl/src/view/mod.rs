@@ -11,7 +11,8 @@ use crate::error::CliError;
 use crate::output::{Cell, Column, Output, Style, Table};
 use crate::tree::Tree;
 
-pub(crate) use value::{inline, label};
+pub(crate) use value::happening;
+use value::label;
 
 /// Shows `answer`, the answer to the query `query`, with `chosen` columns for its lists if any are named.
 pub(crate) fn show(
@@ -79,7 +80,7 @@ impl Shown<'_> {
                 }
                 Ok(())
             }
-            member if member.is_empty() => Ok(()),
+            member if value::goes_without_saying(name, member) => Ok(()),
             member => {
                 let cell = value::cell(&output.clock, name, member);
                 self.fields.field(&label(name), cell);
@@ -89,24 +90,23 @@ impl Shown<'_> {
     }
 
     fn rows(&self, output: &mut Output, name: &str, rows: &[Tree]) -> Result<(), CliError> {
-        let paths: Vec<String> = if self.chosen.is_empty() {
-            columns::known(self.query, name).map_or_else(
-                || columns::found(rows),
-                |known| known.iter().map(|&path| path.to_owned()).collect(),
-            )
-        } else {
-            self.chosen.to_vec()
+        let known = columns::known(self.query, name).filter(|_| self.chosen.is_empty());
+        let paths: Vec<String> = match known {
+            Some(known) => known.iter().map(|&path| path.to_owned()).collect(),
+            None if self.chosen.is_empty() => columns::found(rows),
+            None => self.chosen.to_vec(),
         };
         // A column in which no row has anything says nothing; one that was asked for by name stays.
-        let paths: Vec<String> = paths
-            .into_iter()
-            .filter(|path| {
-                !self.chosen.is_empty()
-                    || rows.iter().any(|row| row.get(path).is_some_and(|cell| !cell.is_empty()))
-            })
-            .collect();
+        let says = |path: &str, row: &Tree| {
+            row.get(path).is_some_and(|cell| !value::goes_without_saying(path, cell))
+        };
+        let asked_for = !self.chosen.is_empty();
+        let paths: Vec<String> =
+            paths.into_iter().filter(|path| asked_for || rows.iter().any(|row| says(path, row))).collect();
         let mut table = Table::new(paths.iter().map(|path| {
-            let head = label(path).to_uppercase();
+            // Of a known column the last part of its name is enough.
+            let name = path.rsplit('.').next().filter(|_| known.is_some()).unwrap_or(path);
+            let head = label(name).to_uppercase();
             if value::is_number(rows.iter().filter_map(|row| row.get(path))) {
                 Column::right(head)
             } else {

@@ -5,13 +5,22 @@ use jiff::Timestamp;
 use crate::output::{Cell, Clock, Style, bytes, duration, percent};
 use crate::tree::Tree;
 
-/// Suffixes of names that say the unit.
-const UNITS: [&str; 3] = ["_bytes", "_seconds", "_percent"];
-
-/// A name as a person reads it: `usage.used_percent` is `usage used`.
+/// A name as a person reads it: `usage.used_percent` is `usage used %`. Units that the value shows are left out.
 pub(crate) fn label(name: &str) -> String {
-    let name = UNITS.iter().find_map(|unit| name.strip_suffix(unit)).unwrap_or(name);
-    name.strip_suffix("_at").unwrap_or(name).replace(['_', '.'], " ")
+    let (name, unit) = match name.strip_suffix("_percent") {
+        Some(name) => (name, " %"),
+        None => (
+            ["_bytes", "_seconds", "_at"].iter().find_map(|unit| name.strip_suffix(unit)).unwrap_or(name),
+            "",
+        ),
+    };
+    format!("{}{unit}", name.replace(['_', '.'], " "))
+}
+
+/// Whether a value says only that nothing is amiss.
+pub(super) fn goes_without_saying(name: &str, value: &Tree) -> bool {
+    let amiss = ["truncated", "incomplete", "lossy", "unresponsive"];
+    value.is_empty() || (matches!(value, Tree::Bool(false)) && amiss.iter().any(|word| name.ends_with(word)))
 }
 
 /// Whether these are numbers, to be aligned on the right.
@@ -92,12 +101,23 @@ pub(crate) fn inline(value: &Tree) -> String {
     }
 }
 
-/// A thing in a list by its name, with its number if it has one: `sshd (812)`.
+/// A thing in a list by its name or address, with the number that goes with it: `sshd (812)`, `192.0.2.1/24`.
 fn named(item: &Tree) -> String {
-    match (item.get("name"), item.get("pid")) {
-        (Some(name), Some(pid)) => format!("{} ({})", inline(name), inline(pid)),
-        (Some(name), None) => inline(name),
+    match (item.get("name"), item.get("pid"), item.get("address"), item.get("prefix_length")) {
+        (Some(name), Some(pid), ..) => format!("{} ({})", inline(name), inline(pid)),
+        (Some(name), ..) => inline(name),
+        (.., Some(address), Some(length)) => format!("{}/{}", inline(address), inline(length)),
         _ => inline(item),
+    }
+}
+
+/// What an event's payload says that happened, in a line: a query's name and arguments, or its data.
+pub(crate) fn happening(payload: &str) -> String {
+    let Ok(payload) = serde_json::from_str::<Tree>(payload) else { return String::new() };
+    let Some(data) = payload.get("data") else { return String::new() };
+    match (data.get("query"), data.get("args")) {
+        (Some(query), Some(args)) => format!("{} {}", inline(query), inline(args)).trim_end().to_owned(),
+        _ => inline(data),
     }
 }
 
@@ -136,7 +156,7 @@ mod tests {
     use super::*;
 
     fn clock() -> Clock {
-        Clock { now: "2026-01-02T03:04:05Z".parse().unwrap(), zone: TimeZone::UTC }
+        Clock::fixed("2026-01-02T03:04:05Z".parse().unwrap(), TimeZone::UTC)
     }
 
     fn text(name: &str, json: &str) -> String {
@@ -157,13 +177,14 @@ mod tests {
 
     #[test]
     fn a_label_has_no_unit_and_no_underscores() {
-        assert_eq!(label("usage.used_percent"), "usage used");
+        assert_eq!(label("usage.used_percent"), "usage used %");
         assert_eq!(label("measured_at"), "measured");
     }
 
     #[test]
     fn things_within_a_cell_are_named() {
         assert_eq!(text("processes", r#"[{"pid":812,"name":"sshd","unit":null}]"#), "sshd (812)");
+        assert_eq!(text("addresses", r#"[{"address":"192.0.2.1","prefix_length":24}]"#), "192.0.2.1/24");
         assert_eq!(text("args", r#"{"a":[1,2],"b":{"c":"x y"},"d":null}"#), r#"a=[1, 2] b={c="x y"}"#);
     }
 

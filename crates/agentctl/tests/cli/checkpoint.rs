@@ -9,7 +9,8 @@ fn it_shows_the_signed_size_and_root() {
     let agentd = Agentd::start();
     agentd.run(&["query", "os"]).with(0);
     let run = agentd.run(&["checkpoint"]).with(0);
-    let shown: String = agentd.redact(&run.stdout).lines().take(4).map(|line| format!("{line}\n")).collect();
+    let redacted = agentd.redact(&run.stdout);
+    let (shown, _note) = redacted.split_once("\n\n").unwrap();
     let size = agentd.run(&["checkpoint", "--json"]).with(0).json()["size"].to_string();
     assert_snapshot!(shown.replace(&format!("events  {size}"), "events  [size]"), @r"
     ledger  test.example/ledger

@@ -36,7 +36,7 @@ fn nothing_remembered_is_said() {
 #[test]
 fn a_wrong_request_names_its_field() {
     let agentd = Agentd::start();
-    let run = agentd.run(&["memory", "store", "two\nlines"]).with(4);
+    let run = agentd.run(&["memory", "store", &"long ".repeat(100)]).with(4);
     assert!(run.stderr.contains("Field: summary"), "{}", run.stderr);
     let run = agentd.run(&["memory", "recall", "x", "--within", "soonish"]).with(4);
     assert!(run.stderr.contains("Field: timeframe"), "{}", run.stderr);

@@ -11,7 +11,7 @@ fn a_table_shows_the_columns_a_person_wants() {
     let run = agentd.run(&["query", "processes", "sort=pid", "limit=3"]).with(0);
     let mut lines = run.stdout.lines();
     let head: Vec<&str> = lines.next().unwrap().split_whitespace().collect();
-    assert_eq!(&head[..6], ["PID", "USER", "CPU", "MEMORY", "RESIDENT", "STATE"]);
+    assert_eq!(&head[..8], ["PID", "USER", "CPU", "%", "MEMORY", "%", "RESIDENT", "STATE"]);
     assert!(lines.next().unwrap().split_whitespace().next() == Some("1"), "{}", run.stdout);
     assert!(run.stdout.contains("\ntotal"), "{}", run.stdout);
 }

@@ -10,7 +10,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 /// agentctl with a fixed zone, without colour, and without the caller's socket.
-pub fn agentctl() -> Command {
+pub(crate) fn agentctl() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_agentctl"));
     command.env_remove("AGENTOS_SOCKET").env("TZ", "UTC").stdin(Stdio::null());
     command
@@ -18,25 +18,25 @@ pub fn agentctl() -> Command {
 
 /// What a run of agentctl came to.
 #[derive(Debug)]
-pub struct Run {
-    pub code: i32,
-    pub stdout: String,
-    pub stderr: String,
+pub(crate) struct Run {
+    pub(crate) code: i32,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
 }
 
 impl Run {
-    pub fn of(command: &mut Command) -> Self {
+    pub(crate) fn of(command: &mut Command) -> Self {
         Self::from(command.output().unwrap())
     }
 
     /// Standard output as one JSON document.
-    pub fn json(&self) -> Value {
+    pub(crate) fn json(&self) -> Value {
         serde_json::from_str(&self.stdout).unwrap_or_else(|error| panic!("{error}: {self:?}"))
     }
 
     /// It, having ended with `code`.
     #[track_caller]
-    pub fn with(self, code: i32) -> Self {
+    pub(crate) fn with(self, code: i32) -> Self {
         assert_eq!(self.code, code, "{self:?}");
         self
     }
@@ -53,13 +53,13 @@ impl From<Output> for Run {
 }
 
 /// A running agentd, its sockets and its state in a directory that goes with it.
-pub struct Agentd {
+pub(crate) struct Agentd {
     child: Child,
     directory: TempDir,
 }
 
 impl Agentd {
-    pub fn start() -> Self {
+    pub(crate) fn start() -> Self {
         let directory = tempfile::tempdir().unwrap();
         let path = |name: &str| directory.path().join(name).display().to_string();
         let config = format!(
@@ -89,31 +89,31 @@ impl Agentd {
     }
 
     /// A file in the directory that holds everything of this agentd.
-    pub fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.directory.path().join(name)
     }
 
-    pub fn state(&self) -> PathBuf {
+    pub(crate) fn state(&self) -> PathBuf {
         self.path("state")
     }
 
-    pub fn socket(&self) -> PathBuf {
+    pub(crate) fn socket(&self) -> PathBuf {
         self.path("operator.sock")
     }
 
     /// agentctl, pointed at this agentd.
-    pub fn command(&self, arguments: &[&str]) -> Command {
+    pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         let mut command = agentctl();
         command.arg("--socket").arg(self.socket()).args(arguments).current_dir(self.directory.path());
         command
     }
 
-    pub fn run(&self, arguments: &[&str]) -> Run {
+    pub(crate) fn run(&self, arguments: &[&str]) -> Run {
         Run::of(&mut self.command(arguments))
     }
 
     /// Asks it to stop and waits until it has.
-    pub fn stop(&mut self) {
+    pub(crate) fn stop(&mut self) {
         let pid = self.child.id().to_string();
         let stopped = Command::new("kill").args(["-TERM", &pid]).status().unwrap();
         assert!(stopped.success());
@@ -122,13 +122,13 @@ impl Agentd {
     }
 
     /// Starts it again on what it left.
-    pub fn start_again(&mut self) {
+    pub(crate) fn start_again(&mut self) {
         self.child = spawn(self.directory.path());
         self.wait_until_it_answers();
     }
 
     /// Text with what differs between two runs replaced.
-    pub fn redact(&self, text: &str) -> String {
+    pub(crate) fn redact(&self, text: &str) -> String {
         redact(&text.replace(&self.directory.path().display().to_string(), "[dir]"))
     }
 }
@@ -156,7 +156,7 @@ fn spawn(directory: &Path) -> Child {
 }
 
 /// Replaces hashes, keys and times.
-pub fn redact(text: &str) -> String {
+pub(crate) fn redact(text: &str) -> String {
     let mut redacted = String::new();
     for line in text.split_inclusive('\n') {
         let mut word = String::new();
