@@ -233,6 +233,42 @@ mod tests {
     }
 
     #[test]
+    fn a_mount_that_hangs_is_said_to_hang_and_holds_up_no_other() {
+        use rustix::mount::{MountFlags, MountPropagationFlags, UnmountFlags, mount, mount_change, unmount};
+        use rustix::thread::{UnshareFlags, unshare_unsafe};
+        use std::os::fd::AsRawFd;
+
+        // A file system in user space whose server never answers.
+        let Ok(server) = std::fs::File::options().read(true).write(true).open("/dev/fuse") else { return };
+        // SAFETY: only the mounts are unshared, for this thread; memory and descriptors stay shared with the others.
+        if unsafe { unshare_unsafe(UnshareFlags::NEWNS) }.is_err() {
+            assert!(!rustix::process::geteuid().is_root(), "root may have mounts of its own");
+            return;
+        }
+        mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC).unwrap();
+        let point = tempfile::tempdir().unwrap();
+        let options = format!("fd={},rootmode=40000,user_id=0,group_id=0", server.as_raw_fd());
+        let options = std::ffi::CString::new(options).unwrap();
+        mount("hung", point.path(), "fuse", MountFlags::empty(), Some(options.as_c_str())).unwrap();
+        // What the thread sees: /proc/self is of the first thread, whose mounts are others.
+        let content = std::fs::read("/proc/thread-self/mountinfo").unwrap();
+        let groups = file_systems(mountinfo::parse(&content));
+        let started = Instant::now();
+        let guard = Guard::default();
+        let rows: Vec<FileSystem> = groups
+            .into_iter()
+            .filter(|group| is_on_a_disk(group.shown()))
+            .map(|group| file_system(&guard, group, started + PATIENCE_FOR_ALL))
+            .collect();
+        let hung = rows.iter().find(|row| row.source == "hung").unwrap();
+        assert!(hung.unresponsive && hung.usage.is_none());
+        assert!(rows.iter().any(|row| row.mount_point == "/" && row.usage.is_some()));
+        assert!(started.elapsed() < PATIENCE + Duration::from_secs(3));
+        unmount(point.path(), UnmountFlags::DETACH).unwrap();
+        drop(server);
+    }
+
+    #[test]
     fn a_path_that_is_none_is_refused() {
         assert!(
             matches!(ask(r#"{"path":"relative"}"#), Err(QueryError::InvalidArgument { field, .. }) if field == "path")

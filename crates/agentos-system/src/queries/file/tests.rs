@@ -169,6 +169,28 @@ fn what_agentd_protects_is_kept_from_the_agent_by_every_name() {
 }
 
 #[test]
+fn another_mount_of_what_agentd_protects_is_no_way_around() {
+    use rustix::mount::{MountPropagationFlags, mount_bind, mount_change};
+    use rustix::thread::{UnshareFlags, unshare_unsafe};
+
+    let state = tempfile::tempdir().unwrap();
+    std::fs::write(state.path().join("key"), "private").unwrap();
+    let other = tempfile::tempdir().unwrap();
+    // SAFETY: only the mounts are unshared, for this thread; memory and descriptors stay shared with the others.
+    if unsafe { unshare_unsafe(UnshareFlags::NEWNS) }.is_err() {
+        assert!(!rustix::process::geteuid().is_root(), "root may have mounts of its own");
+        return;
+    }
+    mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC).unwrap();
+    mount_bind(state.path(), other.path()).unwrap();
+    let machine = Machine::new(MachineOptions { protected: vec![state.path().to_owned()] });
+    let path = other.path().join("key");
+    assert!(matches!(ask_as(&machine, false, &path, ""), Err(QueryError::Forbidden { .. })));
+    assert_eq!(ask_as(&machine, true, &path, "").unwrap().path, path.to_string_lossy());
+    rustix::mount::unmount(other.path(), rustix::mount::UnmountFlags::DETACH).unwrap();
+}
+
+#[test]
 fn a_file_that_grows_is_read_on_from_its_end() {
     let directory = tempfile::tempdir().unwrap();
     let path = file(&directory, b"one\n");
