@@ -133,7 +133,8 @@ fn tool_table(tools: &[Tool]) -> Result<String> {
 fn tools_template(tools: &[Tool]) -> Result<String> {
     let path = root().join("templates/TOOLS.md");
     let text = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
-    let (before, rest) = text.split_once(BEGIN).with_context(|| format!("TOOLS.md lacks the line {BEGIN}"))?;
+    let (before, rest) =
+        text.split_once(BEGIN).with_context(|| format!("TOOLS.md lacks the line {BEGIN}"))?;
     let (_, after) = rest.split_once(END).with_context(|| format!("TOOLS.md lacks the line {END}"))?;
     let mut table = String::from("| tool | what it does |\n|---|---|\n");
     for tool in tools {

@@ -61,7 +61,9 @@ pub(crate) fn output(command: &mut Command) -> Result<String> {
 
 /// The path of a program on the `PATH`, if it is there.
 pub(crate) fn find(program: &str) -> Option<PathBuf> {
-    std::env::split_paths(&std::env::var_os("PATH")?).map(|directory| directory.join(program)).find(|path| path.is_file())
+    std::env::split_paths(&std::env::var_os("PATH")?)
+        .map(|directory| directory.join(program))
+        .find(|path| path.is_file())
 }
 
 fn line(command: &Command) -> String {

@@ -2,8 +2,13 @@
 
 mod codegen;
 mod command;
+mod plugin;
+mod progress;
+mod project;
+mod runtime;
 mod test;
 mod tools;
+mod up;
 
 use clap::{Parser, Subcommand};
 
@@ -17,6 +22,10 @@ struct CommandLine {
 
 #[derive(Debug, Subcommand)]
 enum Task {
+    /// Build, install and start everything, then talk with the machine.
+    Up(up::Arguments),
+    /// Install Node.js and OpenClaw as the lock file pins them, and print where.
+    Runtime(runtime::Arguments),
     /// Check all that can be checked: format, lints, licences, unit, integration and end-to-end tests.
     Test(test::Arguments),
     /// Write what is generated from the catalogue: plugin, `OpenAPI` document, templates.
@@ -25,6 +34,8 @@ enum Task {
 
 fn main() -> anyhow::Result<()> {
     match CommandLine::parse().task {
+        Task::Up(arguments) => up::run(arguments),
+        Task::Runtime(arguments) => runtime::run(&arguments),
         Task::Test(arguments) => test::run(&arguments),
         Task::Codegen(arguments) => codegen::run(&arguments),
     }

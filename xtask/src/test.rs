@@ -85,18 +85,22 @@ fn clippy() -> Result<()> {
 fn deny() -> Result<()> {
     let deny = tools::cargo_deny()?;
     // The advisory database is not in a package registry, so advisories are checked where the network reaches it.
-    command::run(std::process::Command::new(deny)
-        .current_dir(command::root())
-        .args(["check", "bans", "licenses", "sources"]))
+    command::run(
+        std::process::Command::new(deny)
+            .current_dir(command::root())
+            .args(["check", "bans", "licenses", "sources"]),
+    )
 }
 
 fn rust() -> Result<()> {
     command::run(cargo().args(["build", "--workspace", "--bins", "--locked"]))?;
-    command::run(
-        std::process::Command::new(tools::cargo_nextest()?)
-            .current_dir(command::root())
-            .args(["nextest", "run", "--workspace", "--locked", "--no-fail-fast"]),
-    )
+    command::run(std::process::Command::new(tools::cargo_nextest()?).current_dir(command::root()).args([
+        "nextest",
+        "run",
+        "--workspace",
+        "--locked",
+        "--no-fail-fast",
+    ]))
 }
 
 fn doc() -> Result<()> {

@@ -1,0 +1,84 @@
+//! Whom the gateway runs as. Started by root, it gets a user number of its own that reaches agentd's socket for the
+//! agent and nothing else; started by anybody else, it has that person's powers.
+
+use std::path::Path;
+
+use anyhow::{Result, bail};
+use nix::unistd::{Gid, Group, Uid, User};
+use ring::digest::{SHA256, digest};
+
+/// Whom the gateway runs as.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Identity {
+    /// A user and a group of its own, by the same number, without an entry in passwd(5).
+    Separate(u32),
+    /// Whoever started it.
+    Same,
+}
+
+/// Numbers that systemd's "Users, Groups, UIDs and GIDs on systemd Systems" leaves unused.
+const UNUSED: std::ops::Range<u32> = 60_578..61_184;
+
+impl Identity {
+    /// The identity for a gateway whose state is in `state`: the same number each time, one that nobody has.
+    ///
+    /// # Errors
+    /// When every number that may be used is taken.
+    pub(crate) fn choose(state: &Path) -> Result<Self> {
+        if !rustix::process::geteuid().is_root() {
+            return Ok(Self::Same);
+        }
+        let digest = digest(&SHA256, state.as_os_str().as_encoded_bytes());
+        let seed = digest.as_ref().iter().take(4).fold(0_u32, |seed, byte| (seed << 8) | u32::from(*byte));
+        let count = UNUSED.end - UNUSED.start;
+        for step in 0..count {
+            let number = UNUSED.start + (seed % count + step) % count;
+            // An error of the name service is not "nobody": the next number is tried.
+            if matches!(User::from_uid(Uid::from_raw(number)), Ok(None))
+                && matches!(Group::from_gid(Gid::from_raw(number)), Ok(None))
+            {
+                return Ok(Self::Separate(number));
+            }
+        }
+        bail!(
+            "every user number from {} to {} has a user; the gateway needs one of its own",
+            UNUSED.start,
+            UNUSED.end - 1
+        )
+    }
+
+    /// The number of its user.
+    pub(crate) fn uid(self) -> u32 {
+        match self {
+            Self::Separate(number) => number,
+            Self::Same => rustix::process::geteuid().as_raw(),
+        }
+    }
+
+    /// One line for the banner.
+    pub(crate) fn describe(self) -> String {
+        match self {
+            Self::Separate(number) => {
+                format!("runs as user {number}, which reaches the machine only through agentd")
+            }
+            Self::Same => format!(
+                "runs as you (user {}), with your powers; agentd too reads only what you may read",
+                rustix::process::geteuid().as_raw()
+            ),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_number_is_stable_and_in_the_unused_range() {
+        let first = Identity::choose(Path::new("/a/b")).unwrap();
+        assert_eq!(first, Identity::choose(Path::new("/a/b")).unwrap());
+        if let Identity::Separate(number) = first {
+            assert!(UNUSED.contains(&number));
+        }
+    }
+}

@@ -1,0 +1,199 @@
+//! Where a running stack keeps what: one folder, with each part's files readable only by whom they are for.
+
+use std::fs::{self, File, TryLockError};
+use std::io::Write as _;
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _, lchown};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+
+use super::identity::Identity;
+use crate::project;
+
+/// Longest path of a Unix socket, in bytes (unix(7): `sun_path` with its closing zero is 108).
+const LONGEST_SOCKET_PATH: usize = 107;
+
+/// The folders and files of one stack.
+#[derive(Debug)]
+pub(crate) struct Places {
+    root: PathBuf,
+    identity: Identity,
+    _lock: File,
+}
+
+impl Places {
+    /// Makes the folders below `root` and takes them for this process.
+    ///
+    /// # Errors
+    /// When another stack runs in them, they cannot be made, or a path is too long for a socket.
+    pub(crate) fn take(root: &Path, identity: Identity) -> Result<Self> {
+        project::make_folder(root)?;
+        let root = fs::canonicalize(root).with_context(|| format!("cannot use {}", root.display()))?;
+        let owner = fs::metadata(&root)?.uid();
+        if owner != rustix::process::geteuid().as_raw() {
+            bail!("{} belongs to user {owner}; name a folder of yours with --state", root.display());
+        }
+        if matches!(identity, Identity::Separate(_)) {
+            project::require_enterable(&root)?;
+        }
+        let lock =
+            File::create(root.join("lock")).with_context(|| format!("cannot write in {}", root.display()))?;
+        match lock.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                bail!(
+                    "another AgentOS runs in {}; stop it, or name another folder with --state",
+                    root.display()
+                );
+            }
+            Err(TryLockError::Error(error)) => return Err(error).context("cannot lock the state folder"),
+        }
+        let places = Self { root, identity, _lock: lock };
+        let socket = places.agent_socket();
+        if socket.as_os_str().len() > LONGEST_SOCKET_PATH {
+            bail!("{} is too long for a socket's path; name a shorter folder with --state", socket.display());
+        }
+        project::make_folder(&places.root.join("log"))?;
+        project::make_folder(&places.root.join("sockets"))?;
+        for folder in [
+            places.gateway(),
+            places.home(),
+            places.gateway_state(),
+            places.temporary(),
+            places.gateway_log(),
+        ] {
+            places.make_own(&folder)?;
+        }
+        places.make_own(&places.workspace())?;
+        Ok(places)
+    }
+
+    /// agentd's socket for the agent.
+    pub(crate) fn agent_socket(&self) -> PathBuf {
+        self.root.join("sockets/agentd.sock")
+    }
+
+    /// agentd's socket for the operator.
+    pub(crate) fn operator_socket(&self) -> PathBuf {
+        self.root.join("sockets/operator.sock")
+    }
+
+    /// agentd's configuration.
+    pub(crate) fn agentd_configuration(&self) -> PathBuf {
+        self.root.join("agentd.toml")
+    }
+
+    /// agentd's state: ledger, key, index.
+    pub(crate) fn agentd_state(&self) -> PathBuf {
+        self.root.join("agentd")
+    }
+
+    /// The memory's markdown files.
+    pub(crate) fn memory(&self) -> PathBuf {
+        self.root.join("memory")
+    }
+
+    /// The plugin as the gateway loads it.
+    pub(crate) fn plugin(&self) -> PathBuf {
+        self.root.join("plugin").join(crate::plugin::ID)
+    }
+
+    /// Programs that run as the gateway's user.
+    pub(crate) fn programs(&self) -> PathBuf {
+        self.root.join("bin")
+    }
+
+    /// The log of the part `name`.
+    pub(crate) fn log(&self, name: &str) -> PathBuf {
+        self.root.join("log").join(format!("{name}.log"))
+    }
+
+    fn gateway(&self) -> PathBuf {
+        self.root.join("gateway")
+    }
+
+    /// The gateway's home.
+    pub(crate) fn home(&self) -> PathBuf {
+        self.gateway().join("home")
+    }
+
+    /// OpenClaw's state: conversations, databases.
+    pub(crate) fn gateway_state(&self) -> PathBuf {
+        self.gateway().join("state")
+    }
+
+    /// OpenClaw's configuration, with the gateway's token.
+    pub(crate) fn gateway_configuration(&self) -> PathBuf {
+        self.gateway_state().join("openclaw.json")
+    }
+
+    /// The gateway's folder for temporary files; Node.js keeps compiled code there.
+    pub(crate) fn temporary(&self) -> PathBuf {
+        self.gateway().join("tmp")
+    }
+
+    /// The agent's workspace.
+    pub(crate) fn workspace(&self) -> PathBuf {
+        self.gateway().join("workspace")
+    }
+
+    /// The folder of OpenClaw's own log.
+    pub(crate) fn gateway_log(&self) -> PathBuf {
+        self.root.join("log/openclaw")
+    }
+
+    /// The folder with all logs.
+    pub(crate) fn logs(&self) -> PathBuf {
+        self.root.join("log")
+    }
+
+    /// Makes a folder of the gateway's user that nobody else can enter.
+    fn make_own(&self, folder: &Path) -> Result<()> {
+        self.make_folder_of_gateway(folder)?;
+        fs::set_permissions(folder, fs::Permissions::from_mode(0o700))
+            .with_context(|| format!("cannot close {}", folder.display()))
+    }
+
+    /// Makes a folder of the gateway's user that everybody can read.
+    ///
+    /// # Errors
+    /// When it cannot be made or given.
+    pub(crate) fn make_folder_of_gateway(&self, folder: &Path) -> Result<()> {
+        project::make_folder(folder)?;
+        // The gateway may have put a link here; what root gives away must be the folder itself.
+        if !fs::symlink_metadata(folder)?.is_dir() {
+            bail!("{} is not a folder; remove it", folder.display());
+        }
+        self.give(folder)
+    }
+
+    /// Gives `path` to the gateway's user.
+    fn give(&self, path: &Path) -> Result<()> {
+        if let Identity::Separate(number) = self.identity {
+            lchown(path, Some(number), Some(number))
+                .with_context(|| format!("cannot give {} to user {number}", path.display()))?;
+        }
+        Ok(())
+    }
+
+    /// Writes a file of the gateway's user, with `mode`. What stands there is replaced whole.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub(crate) fn write_own(&self, path: &Path, content: &[u8], mode: u32) -> Result<()> {
+        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or("file");
+        let next = self.root.join(format!(".{name}.next"));
+        let written = (|| -> Result<()> {
+            match fs::remove_file(&next) {
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error.into()),
+                _ => {}
+            }
+            let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(mode).open(&next)?;
+            file.write_all(content)?;
+            self.give(&next)?;
+            // Into a folder of the gateway's user only by rename: a link that was put there is replaced, not followed.
+            Ok(fs::rename(&next, path)?)
+        })();
+        written.with_context(|| format!("cannot write {}", path.display()))
+    }
+}

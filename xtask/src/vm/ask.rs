@@ -1,0 +1,81 @@
+//! Questions to the agentd inside, and what is expected of the answers.
+
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use agentos_api::{Problem, Query};
+use agentos_client::{Client, ClientError};
+use anyhow::{Context, Result, bail};
+use serde_json::{Map, Value};
+use tokio::runtime::Runtime;
+
+/// A client of one of agentd's sockets that waits for its answers.
+pub(super) struct Ask {
+    client: Client,
+    runtime: Runtime,
+}
+
+impl Ask {
+    /// A client of that socket.
+    ///
+    /// # Errors
+    /// When no thread can be had.
+    pub(super) fn new(socket: PathBuf) -> Result<Self> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        Ok(Self { client: Client::new(socket), runtime })
+    }
+
+    /// Whether agentd answers there.
+    pub(super) fn is_up(&self) -> bool {
+        self.runtime.block_on(self.client.health()).is_ok()
+    }
+
+    /// The answer to a query.
+    ///
+    /// # Errors
+    /// What agentd answered instead.
+    pub(super) fn query<Q: Query>(&self, args: &Value) -> Result<Q::Output> {
+        let args = serde_json::from_value(args.clone()).with_context(|| format!("{} does not take {args}", Q::NAME))?;
+        self.runtime.block_on(self.client.query::<Q>(&args)).with_context(|| format!("{} did not answer", Q::NAME))
+    }
+
+    /// The problem that a query ends in.
+    ///
+    /// # Errors
+    /// When it has an answer.
+    pub(super) fn problem(&self, name: &str, args: &Value) -> Result<Problem> {
+        let args: Map<String, Value> = args.as_object().cloned().unwrap_or_default();
+        match self.runtime.block_on(self.client.query_value(name, &args)) {
+            Ok(answer) => bail!("{name} took {args:?} and answered {answer}"),
+            Err(error) => error.problem().cloned().map_or_else(|| Err(anyhow_error(error)), Ok),
+        }
+    }
+
+    /// How long a query takes, as the median of several times.
+    ///
+    /// # Errors
+    /// What agentd answered instead.
+    pub(super) fn duration(&self, name: &str) -> Result<Duration> {
+        const TIMES: usize = 5;
+        let mut durations = Vec::with_capacity(TIMES);
+        for _ in 0..TIMES {
+            let started = Instant::now();
+            self.runtime.block_on(self.client.query_value(name, &Map::new())).map_err(anyhow_error)?;
+            durations.push(started.elapsed());
+        }
+        durations.sort();
+        Ok(durations[TIMES / 2])
+    }
+}
+
+fn anyhow_error(error: ClientError) -> anyhow::Error {
+    anyhow::Error::new(error)
+}
+
+/// Fails with `what` and the value unless `holds`.
+///
+/// # Errors
+/// Unless `holds`.
+pub(super) fn expect(holds: bool, what: &str, value: &impl std::fmt::Debug) -> Result<()> {
+    if holds { Ok(()) } else { bail!("{what}: {value:?}") }
+}
