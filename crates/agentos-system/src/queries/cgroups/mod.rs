@@ -210,6 +210,27 @@ mod tests {
     }
 
     #[test]
+    fn a_busy_group_shows_what_it_uses() {
+        let Ok(hierarchy) = Hierarchy::find() else { return };
+        let name = format!("/agentos-test-{}", std::process::id());
+        let directory = format!("{}{name}", hierarchy.mount_point());
+        if std::fs::create_dir(&directory).is_err() {
+            return;
+        }
+        let mut busy = std::process::Command::new("sh").args(["-c", "while :; do :; done"]).spawn().unwrap();
+        let moved = std::fs::write(format!("{directory}/cgroup.procs"), busy.id().to_string());
+        let answer = ask(&format!(r#"{{"text":"{}","measure_seconds":1}}"#, &name[1..].to_uppercase()));
+        let _ = busy.kill();
+        let _ = busy.wait();
+        std::fs::remove_dir(&directory).unwrap();
+        moved.unwrap();
+        let group = &answer.unwrap().cgroups[0];
+        assert_eq!(group.path, name);
+        assert!(group.populated);
+        assert!((1.0..150.0).contains(&group.cpu_percent.unwrap()), "{:?}", group.cpu_percent);
+    }
+
+    #[test]
     fn nothing_outside_of_the_hierarchy_is_reached() {
         for under in ["/../..", "/..", "system.slice", "", "/a\\u0000"] {
             match ask(&format!(r#"{{"under":"{under}"}}"#)) {
