@@ -4,6 +4,8 @@ use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
+use super::human::duration;
+
 /// How long work may take before a bar is worth its place.
 const PATIENCE: Duration = Duration::from_secs(1);
 
@@ -22,21 +24,49 @@ impl Progress {
 
     /// `done` of `total` are done.
     pub(crate) fn update(&mut self, done: u64, total: u64) {
-        if self.visible && self.bar.is_hidden() && self.started.elapsed() > PATIENCE {
+        let elapsed = self.started.elapsed();
+        if !self.visible || elapsed < PATIENCE {
+            return;
+        }
+        if self.bar.is_hidden() {
             self.bar = ProgressBar::with_draw_target(Some(total), ProgressDrawTarget::stderr());
-            let template = "{msg} {wide_bar} {human_pos}/{human_len} ({per_sec}, {eta} left)";
-            if let Ok(style) = ProgressStyle::with_template(template) {
+            if let Ok(style) =
+                ProgressStyle::with_template("{prefix} {wide_bar} {human_pos} of {human_len}{msg}")
+            {
                 self.bar.set_style(style);
             }
-            self.bar.set_message(self.what);
+            self.bar.set_prefix(self.what);
+        }
+        if let Some(left) = left(elapsed, done, total) {
+            self.bar.set_message(format!(", {} left", duration(left)));
         }
         self.bar.set_length(total);
         self.bar.set_position(done);
     }
 }
 
+/// Whole seconds left if the rest goes as fast as what is done.
+#[expect(clippy::cast_precision_loss, reason = "an estimate")]
+fn left(elapsed: Duration, done: u64, total: u64) -> Option<f64> {
+    let rest = total.checked_sub(done)?;
+    (done > 0).then(|| (elapsed.as_secs_f64() * rest as f64 / done as f64).ceil())
+}
+
 impl Drop for Progress {
     fn drop(&mut self) {
         self.bar.finish_and_clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_rest_is_estimated_from_what_is_done() {
+        assert_eq!(left(Duration::from_secs(2), 50, 100), Some(2.0));
+        assert_eq!(left(Duration::from_secs(2), 0, 100), None);
+        assert_eq!(left(Duration::from_secs(2), 100, 100), Some(0.0));
+        assert_eq!(left(Duration::from_secs(2), 101, 100), None);
     }
 }
