@@ -51,7 +51,7 @@ impl LedgerOptions {
             origin: origin.into(),
             witness_file: None,
             checkpoint_every: 1024,
-            checkpoint_interval: Duration::from_secs(60),
+            checkpoint_interval: Duration::from_mins(1),
             queue_capacity: 4096,
             busy_timeout: Duration::from_secs(1),
         }

@@ -48,7 +48,6 @@ impl Decimal {
         let mut start = digits.len();
         loop {
             start -= 1;
-            #[expect(clippy::cast_possible_truncation, reason = "a remainder of ten fits a byte")]
             let digit = (number % 10) as u8;
             digits[start] = b'0' + digit;
             number /= 10;

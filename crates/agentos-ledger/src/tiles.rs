@@ -248,5 +248,5 @@ impl<'c> TreeReader<'c> {
 
 /// The largest power of two smaller than `count`, which is at least two.
 fn largest_power_below(count: u64) -> u64 {
-    1 << (63 - (count - 1).leading_zeros())
+    1 << (count - 1).ilog2()
 }

@@ -52,8 +52,8 @@ fn another_implementation_reads_and_verifies_a_checkpoint() {
     let checkpoint = key.sign(42, &ROOT);
     let verifier = StandardVerifier::new(&checkpoint.public_key).unwrap();
     let note = Note::from_bytes(checkpoint.note.as_bytes()).unwrap();
-    let (verified, unverified) = note.verify(&VerifierList::new(vec![Box::new(verifier)])).unwrap();
-    assert_eq!((verified.len(), unverified.len()), (1, 0));
+    let (known, others) = note.verify(&VerifierList::new(vec![Box::new(verifier)])).unwrap();
+    assert_eq!((known.len(), others.len()), (1, 0));
     let head = tlog_tiles::Checkpoint::from_bytes(note.text()).unwrap();
     assert_eq!((head.origin(), head.size(), head.hash().0), ("ledger.test/one", 42, ROOT));
 

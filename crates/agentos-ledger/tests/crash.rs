@@ -67,7 +67,7 @@ fn nothing_acknowledged_is_lost_when_the_process_is_killed_under_load() {
             }
         });
         // Under load, then killed at another moment each time.
-        let first = receiver.recv_timeout(Duration::from_secs(60)).expect("the child appends");
+        let first = receiver.recv_timeout(Duration::from_mins(1)).expect("the child appends");
         std::thread::sleep(Duration::from_millis(u64::from(20 + 17 * (round % 7))));
         child.kill().unwrap();
         child.wait().unwrap();

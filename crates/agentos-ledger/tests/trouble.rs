@@ -13,6 +13,7 @@ use agentos_api::event::{Actor, EventFilter, EventType};
 use agentos_ledger::{AppendError, Cause, Ledger, LedgerError, NewEvent, VerifyOptions, verify};
 use common::{append, event, ledger_of, open, options, tamper};
 use rustix::mount::{MountFlags, mount, mount_remount};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tempfile::TempDir;
 
 const INSIDE: &str = "AGENTOS_LEDGER_TEST_INSIDE";
@@ -51,7 +52,7 @@ fn large() -> NewEvent {
 fn unavailable(result: Result<agentos_ledger::Appended, AppendError>, causes: &[Cause]) {
     match result {
         Err(AppendError::Unavailable(unavailable)) => {
-            assert!(causes.contains(&unavailable.cause), "{unavailable:?}")
+            assert!(causes.contains(&unavailable.cause), "{unavailable:?}");
         }
         other => panic!("{other:?}"),
     }
@@ -104,23 +105,60 @@ fn a_full_disk_refuses_and_recovers_when_there_is_room() {
 }
 
 #[test]
-fn a_file_system_that_turns_read_only_refuses_and_recovers() {
-    if !in_own_mount_namespace("a_file_system_that_turns_read_only_refuses_and_recovers") {
+fn a_read_only_directory_opens_no_ledger_until_it_can_be_written() {
+    if !in_own_mount_namespace("a_read_only_directory_opens_no_ledger_until_it_can_be_written") {
         return;
     }
     let directory = TempDir::new().unwrap();
-    // The superblock is made read-only with files open for writing, as a failing disk does: bind mounts alone do not.
     tmpfs(directory.path(), "16m");
-    drop(open(directory.path()));
-    mount_remount(directory.path(), MountFlags::RDONLY, "").unwrap();
-    assert!(matches!(
-        Ledger::open(&options(directory.path())),
-        Err(LedgerError::File { .. } | LedgerError::Database { .. })
-    ));
-    mount_remount(directory.path(), MountFlags::empty(), "").unwrap();
+    let refuses = || {
+        mount_remount(directory.path(), MountFlags::RDONLY, "").unwrap();
+        let result = Ledger::open(&options(directory.path()));
+        assert!(matches!(result, Err(LedgerError::File { .. } | LedgerError::Database { .. })), "{result:?}");
+        mount_remount(directory.path(), MountFlags::empty(), "").unwrap();
+    };
+    refuses();
+    append(&open(directory.path()), 1, 10);
+    refuses();
+    let ledger = open(directory.path());
+    append(&ledger, 11, 20);
+    assert_eq!(whole(&ledger), 20);
+}
+
+/// A file that may not grow: every write beyond the limit fails with an error of the disk (EFBIG).
+#[test]
+fn a_disk_that_fails_to_write_refuses_and_loses_nothing_that_was_acknowledged() {
+    let name = "a_disk_that_fails_to_write_refuses_and_loses_nothing_that_was_acknowledged";
+    if std::env::var_os(INSIDE).is_none() {
+        // The signal that comes with the limit would end the process.
+        let status = Command::new("env")
+            .args(["--ignore-signal=XFSZ", "--"])
+            .arg(std::env::current_exe().unwrap())
+            .args(["--exact", name, "--nocapture"])
+            .env(INSIDE, "1")
+            .status()
+            .expect("env(1) of coreutils is needed to ignore a signal");
+        assert!(status.success(), "{name} failed in its process: {status}");
+        return;
+    }
+    let directory = TempDir::new().unwrap();
     let ledger = open(directory.path());
     append(&ledger, 1, 10);
-    assert_eq!(whole(&ledger), 10);
+    let unlimited = getrlimit(Resource::Fsize);
+    setrlimit(Resource::Fsize, Rlimit { current: Some(1 << 20), maximum: unlimited.maximum }).unwrap();
+    let mut acknowledged = 10;
+    let refused = loop {
+        match ledger.append_blocking(large()) {
+            Ok(appended) => acknowledged = appended.id,
+            error => break error,
+        }
+    };
+    unavailable(refused, &[Cause::InputOutput, Cause::DiskFull]);
+    setrlimit(Resource::Fsize, unlimited).unwrap();
+    recovers(&ledger);
+    let next = ledger.append_blocking(event(1)).unwrap().id;
+    assert!(next > acknowledged);
+    assert_eq!(whole(&ledger), next);
 }
 
 #[test]

@@ -12,9 +12,9 @@ use ring::digest::{SHA256, digest};
 use rusqlite::Connection;
 use tempfile::TempDir;
 
-pub const ORIGIN: &str = "ledger.test/host";
+pub(crate) const ORIGIN: &str = "ledger.test/host";
 
-pub fn event(number: u64) -> NewEvent {
+pub(crate) fn event(number: u64) -> NewEvent {
     NewEvent::new(
         EventType::new(if number.is_multiple_of(3) { "memory.store" } else { "system.query" }).unwrap(),
         Actor::new(if number.is_multiple_of(2) { "agent/main" } else { "operator:1000" }).unwrap(),
@@ -23,16 +23,16 @@ pub fn event(number: u64) -> NewEvent {
     .unwrap()
 }
 
-pub fn options(directory: &Path) -> LedgerOptions {
+pub(crate) fn options(directory: &Path) -> LedgerOptions {
     LedgerOptions::new(directory, ORIGIN)
 }
 
-pub fn open(directory: &Path) -> Ledger {
+pub(crate) fn open(directory: &Path) -> Ledger {
     Ledger::open(&options(directory)).unwrap()
 }
 
 /// Appends events `from..=to` and waits until all are durable.
-pub fn append(ledger: &Ledger, from: u64, to: u64) {
+pub(crate) fn append(ledger: &Ledger, from: u64, to: u64) {
     let (sender, receiver) = channel();
     for number in from..=to {
         let sender = sender.clone();
@@ -49,7 +49,7 @@ pub fn append(ledger: &Ledger, from: u64, to: u64) {
 }
 
 /// A closed ledger of `size` events.
-pub fn ledger_of(size: u64) -> TempDir {
+pub(crate) fn ledger_of(size: u64) -> TempDir {
     let directory = TempDir::new().unwrap();
     let ledger = open(directory.path());
     append(&ledger, 1, size);
@@ -57,17 +57,17 @@ pub fn ledger_of(size: u64) -> TempDir {
     directory
 }
 
-pub fn database(directory: &Path) -> PathBuf {
+pub(crate) fn database(directory: &Path) -> PathBuf {
     directory.join(agentos_ledger::DATABASE_FILE)
 }
 
 /// The database as somebody with every right on it opens it.
-pub fn tamper(directory: &Path) -> Connection {
+pub(crate) fn tamper(directory: &Path) -> Connection {
     Connection::open(database(directory)).unwrap()
 }
 
 /// Recomputes `prev_hash` and `hash` of every event from `from` on, as somebody who knows the format would.
-pub fn recompute_hashes(connection: &Connection, from: u64) {
+pub(crate) fn recompute_hashes(connection: &Connection, from: u64) {
     let mut previous: String = connection
         .query_row("SELECT hash FROM events WHERE id = ?1", [from.cast_signed() - 1], |row| row.get(0))
         .unwrap_or_else(|_| GENESIS.to_owned());
@@ -106,7 +106,7 @@ fn sha256(parts: &[&[u8]]) -> Digest {
 }
 
 /// The tree's root, RFC 6962, section 2.1, word for word.
-pub fn naive_root(leaves: &[Digest]) -> Digest {
+pub(crate) fn naive_root(leaves: &[Digest]) -> Digest {
     match leaves.len() {
         0 => sha256(&[]),
         1 => leaves[0],
@@ -118,7 +118,7 @@ pub fn naive_root(leaves: &[Digest]) -> Digest {
 }
 
 /// The leaves as the rows have them.
-pub fn leaves(connection: &Connection) -> Vec<Digest> {
+pub(crate) fn leaves(connection: &Connection) -> Vec<Digest> {
     connection
         .prepare("SELECT id, hash FROM events ORDER BY id")
         .unwrap()
@@ -135,7 +135,7 @@ pub fn leaves(connection: &Connection) -> Vec<Digest> {
 }
 
 /// Makes the stored tiles of the lowest level agree with the rows.
-pub fn recompute_tiles(connection: &Connection) {
+pub(crate) fn recompute_tiles(connection: &Connection) {
     let leaves = leaves(connection);
     for (index, tile) in leaves.chunks_exact(256).enumerate() {
         connection
