@@ -11,11 +11,12 @@ use agentos_api::ledger::{Checkpoint, ConsistencyProof, InclusionProof};
 
 use crate::error::{AppendError, LedgerError};
 use crate::files::Files;
+use crate::job::{Appended, Completion, Job, NewEvent, Shared, Status, lock};
 use crate::note::{NoteError, SigningKey, VerifierKey};
 use crate::queue::{Queue, Refusal};
 use crate::read::Readers;
 use crate::store::{Head, OpenOptionsForStore, Store, create};
-use crate::writer::{Appended, Completion, Job, NewEvent, Settings, Shared, Status, Writer, lock, spawn};
+use crate::writer::{Settings, Writer, spawn};
 use crate::{proof, witness};
 
 /// Most bytes of data that wait in the queue.

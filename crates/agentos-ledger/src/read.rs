@@ -10,10 +10,10 @@ use rusqlite::{Connection, OpenFlags, Row, params_from_iter};
 use crate::chain::COLUMNS;
 use crate::digest::from_hex;
 use crate::error::LedgerError;
+use crate::job::lock;
 use crate::schema;
 use crate::time;
 use crate::violation::{Violation, ViolationKind};
-use crate::writer::lock;
 
 /// Most connections that are kept open between questions. More may be open while more are asked at once.
 const KEPT: usize = 2;

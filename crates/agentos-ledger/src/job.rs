@@ -1,0 +1,135 @@
+//! What goes to the writer and what comes back: events, answers, and how the ledger is.
+
+use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use agentos_api::event::{Actor, EventType};
+use agentos_api::ledger::Checkpoint;
+
+use crate::canonical::{CanonicalJson, DataError};
+use crate::digest::{Digest, to_hex};
+use crate::error::{AppendError, Unavailable};
+use crate::queue::Queue;
+use crate::store::Head;
+
+/// An event that is to be recorded.
+#[derive(Clone, Debug)]
+pub struct NewEvent {
+    /// What happened.
+    pub kind: EventType,
+    /// Who did it.
+    pub actor: Actor,
+    /// What happened in detail.
+    pub data: CanonicalJson,
+}
+
+impl NewEvent {
+    /// An event whose data is anything that serializes to a JSON object.
+    ///
+    /// # Errors
+    /// [`DataError`] when the data has no canonical form, or a too long one.
+    pub fn new<T: serde::Serialize + ?Sized>(
+        kind: EventType,
+        actor: Actor,
+        data: &T,
+    ) -> Result<Self, DataError> {
+        Ok(Self { kind, actor, data: CanonicalJson::new(data)? })
+    }
+}
+
+/// An event that is durable and in the tree.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Appended {
+    /// Its id.
+    pub id: u64,
+    /// When it was recorded, as in [`agentos_api::event::Event::ts`].
+    pub ts: Arc<str>,
+    /// Its hash.
+    pub hash: Digest,
+}
+
+impl Appended {
+    /// The hash as it stands in the ledger.
+    pub fn hash_hex(&self) -> String {
+        to_hex(&self.hash)
+    }
+}
+
+type Callback<T> = Box<dyn FnOnce(Result<T, AppendError>) + Send>;
+
+/// An answer that is given exactly once: where the writer cannot, dropping it answers `Closed`.
+pub(crate) struct Completion<T>(Option<Callback<T>>);
+
+impl<T> Completion<T> {
+    pub(crate) fn new(callback: impl FnOnce(Result<T, AppendError>) + Send + 'static) -> Self {
+        Self(Some(Box::new(callback)))
+    }
+
+    pub(crate) fn complete(mut self, result: Result<T, AppendError>) {
+        self.answer(result);
+    }
+
+    fn answer(&mut self, result: Result<T, AppendError>) {
+        if let Some(callback) = self.0.take() {
+            // A caller's panic is the caller's; the writer goes on for everybody else.
+            let _ = catch_unwind(AssertUnwindSafe(|| callback(result)));
+        }
+    }
+}
+
+impl<T> Drop for Completion<T> {
+    fn drop(&mut self) {
+        self.answer(Err(AppendError::Closed));
+    }
+}
+
+impl<T> fmt::Debug for Completion<T> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("Completion")
+    }
+}
+
+#[derive(Debug)]
+pub(crate) enum Job {
+    Append(NewEvent, Completion<Appended>),
+    Checkpoint(Completion<Checkpoint>),
+}
+
+/// How the ledger is.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct Status {
+    /// Why it cannot be written; nothing when it can.
+    pub unavailable: Option<Unavailable>,
+    /// How many events are durable.
+    pub size: u64,
+    /// How many of them the last stored checkpoint covers.
+    pub checkpointed: u64,
+    /// Why the last checkpoint could not be written to the witness file; nothing when it could.
+    pub witness_trouble: Option<String>,
+}
+
+pub(crate) type Observer = Arc<dyn Fn(&Head) + Send + Sync>;
+
+/// What the writer shares with the handle.
+pub(crate) struct Shared {
+    pub(crate) queue: Queue<Job>,
+    pub(crate) head: Mutex<Head>,
+    pub(crate) status: Mutex<Status>,
+    pub(crate) observers: Mutex<Vec<(u64, Observer)>>,
+}
+
+impl fmt::Debug for Shared {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("Shared")
+            .field("queue", &self.queue)
+            .field("status", &self.status)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What is locked here is replaced whole, so a poisoned lock holds good data.
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
