@@ -74,12 +74,22 @@ fn record(events: &[Event]) {
         return;
     }
     for event in events {
-        let line = format!("{} {} {}", event.kind, event.actor, event.payload.get());
+        let line = format!("{} {}  by {}", event.kind, detail(event), event.actor);
         let mut shown: String = plain(&line).chars().take(WIDTH).collect();
         if line.chars().count() > WIDTH {
             shown.push('…');
         }
         println!("  ledger {:>5}  {}  {shown}", event.id, event.ts);
+    }
+}
+
+/// What the event is about: the part of its payload that its other columns do not repeat.
+fn detail(event: &Event) -> String {
+    let whole = event.payload.to_value().unwrap_or_default();
+    let Some(data) = whole.get("data") else { return event.payload.get().to_owned() };
+    match (data.get("query").and_then(|query| query.as_str()), data.get("args")) {
+        (Some(query), Some(arguments)) => format!("{query} {arguments}"),
+        _ => data.to_string(),
     }
 }
 

@@ -1,0 +1,101 @@
+//! The turns of the end-to-end test: what is said, which tools that calls, what the answer has to hold, and what has to
+//! be on the ledger afterwards. Together they call every tool that the plugin registers.
+
+use super::machine::Machine;
+
+/// One turn.
+pub(crate) struct Case {
+    /// What the person says.
+    pub(crate) say: String,
+    /// The tools that the scripted model calls for it.
+    pub(crate) tools: &'static [&'static str],
+    /// What the answer holds.
+    pub(crate) holds: Vec<String>,
+    /// What the ledger holds for it, in this order: an event type, and a piece of its payload.
+    pub(crate) records: Vec<(&'static str, String)>,
+}
+
+/// All turns, in the order in which they are taken. `newest` is the id of the newest event before the first of them.
+pub(crate) fn cases(machine: &Machine, newest: u64) -> Vec<Case> {
+    let query = |name: &str| ("system.query", format!("\"query\":\"{name}\""));
+    let systemd =
+        |fact: &str| if machine.systemd { fact.to_owned() } else { "systemd_unavailable".to_owned() };
+    let word = &machine.word;
+    vec![
+        Case {
+            // First, since it asks what was recorded before.
+            say: "What did you do today?".to_owned(),
+            tools: &["event_log"],
+            holds: vec![format!("#{newest} "), "agentd.start".to_owned()],
+            records: Vec::new(),
+        },
+        Case {
+            say: "Is everything all right?".to_owned(),
+            tools: &["system_health", "system_query"],
+            holds: vec![machine.hostname.clone(), "Ledger: ".to_owned(), "it can be written".to_owned()],
+            records: vec![query("failed_units"), query("pressure")],
+        },
+        Case {
+            say: "What system is this?".to_owned(),
+            tools: &["system_query"],
+            holds: vec![machine.hostname.clone(), machine.kernel.clone()],
+            records: vec![query("os"), query("packages")],
+        },
+        Case {
+            say: "What is eating the memory?".to_owned(),
+            tools: &["system_query"],
+            holds: vec![machine.memory.clone(), "pid ".to_owned()],
+            records: vec![query("memory"), query("processes"), query("process")],
+        },
+        Case {
+            say: format!("What is in {}?", machine.folder.display()),
+            tools: &["directory_list"],
+            holds: vec![format!("{word}.txt")],
+            records: vec![query("directory")],
+        },
+        Case {
+            say: format!("Read the file {}", machine.file().display()),
+            tools: &["file_read"],
+            holds: vec![machine.reversed()],
+            records: vec![query("file")],
+        },
+        Case {
+            say: format!("Remember that the {word} is fed at seven"),
+            tools: &["memory_store"],
+            holds: vec![format!("the {word} is fed at seven"), "under the id".to_owned()],
+            // The words themselves are in the memory's file; the ledger holds what commits to them.
+            records: vec![("memory.store", "\"category\":\"note\"".to_owned())],
+        },
+        Case {
+            say: format!("What did I tell you about the {word}?"),
+            tools: &["memory_recall"],
+            holds: vec!["is fed at seven".to_owned(), ".md".to_owned()],
+            records: vec![("memory.recall", word.clone())],
+        },
+        Case {
+            say: "What is my IP address?".to_owned(),
+            tools: &["network_info"],
+            holds: machine.interfaces.iter().map(|name| format!("- {name} (")).collect(),
+            records: vec![query("network")],
+        },
+        Case {
+            say: "What is the status of systemd-journald.service?".to_owned(),
+            tools: &["service_status"],
+            holds: vec!["systemd-journald".to_owned(), systemd("is active (running)")],
+            records: vec![query("service")],
+        },
+        Case {
+            say: "Show me the last log lines of systemd-journald.service".to_owned(),
+            tools: &["journal_logs"],
+            holds: vec![if machine.systemd { "systemd-journald" } else { "_unavailable" }.to_owned()],
+            records: vec![query("journal")],
+        },
+        Case {
+            // An error of agentd reaches the model as its code, and with the names that are near.
+            say: "Ask for a query that does not exist".to_owned(),
+            tools: &["system_query"],
+            holds: vec!["unknown_query".to_owned(), "processes".to_owned()],
+            records: Vec::new(),
+        },
+    ]
+}

@@ -1,0 +1,71 @@
+//! What is true of this machine, found out without agentd: the answers are held against it.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+
+use crate::project;
+
+/// Facts that an answer has to hold.
+#[derive(Debug)]
+pub(crate) struct Machine {
+    /// The machine's name, as the kernel has it.
+    pub(crate) hostname: String,
+    /// The running kernel's release.
+    pub(crate) kernel: String,
+    /// All memory, in GiB to one decimal.
+    pub(crate) memory: String,
+    /// The names of the network interfaces.
+    pub(crate) interfaces: Vec<String>,
+    /// Whether systemd is process 1 (`sd_booted(3)`).
+    pub(crate) systemd: bool,
+    /// A word that was never used before.
+    pub(crate) word: String,
+    /// A folder made for this run; it holds one file, named after the word, whose only line ends with the word reversed.
+    pub(crate) folder: PathBuf,
+}
+
+impl Machine {
+    /// Looks at the machine, and makes `folder` with a file to read.
+    ///
+    /// # Errors
+    /// When something that every Linux has cannot be read.
+    pub(crate) fn look(folder: &Path) -> Result<Self> {
+        let line = |path: &str| -> Result<String> {
+            Ok(fs::read_to_string(path).with_context(|| format!("cannot read {path}"))?.trim().to_owned())
+        };
+        let total = fs::read_to_string("/proc/meminfo")?
+            .lines()
+            .find_map(|line| line.strip_prefix("MemTotal:")?.trim().strip_suffix(" kB")?.parse::<f64>().ok())
+            .context("no MemTotal in /proc/meminfo")?;
+        let interfaces = fs::read_dir("/sys/class/net")?
+            .map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned()))
+            // `bonding_masters` is a file among them.
+            .filter(|name: &Result<String>| name.as_ref().is_ok_and(|name| name != "bonding_masters"))
+            .collect::<Result<Vec<_>>>()?;
+        let random = line("/proc/sys/kernel/random/uuid")?;
+        let machine = Self {
+            hostname: line("/proc/sys/kernel/hostname")?,
+            kernel: line("/proc/sys/kernel/osrelease")?,
+            memory: format!("{:.1} GiB", total / 1024.0 / 1024.0),
+            interfaces,
+            systemd: Path::new("/run/systemd/system").is_dir(),
+            word: format!("quokka{}", random.split('-').next().unwrap_or_default()),
+            folder: folder.to_owned(),
+        };
+        project::make_folder(folder)?;
+        fs::write(machine.file(), format!("the answer is {}\n", machine.reversed()))?;
+        Ok(machine)
+    }
+
+    /// The file in the folder.
+    pub(crate) fn file(&self) -> PathBuf {
+        self.folder.join(format!("{}.txt", self.word))
+    }
+
+    /// The word from its end: it stands in the file and in no path and no question.
+    pub(crate) fn reversed(&self) -> String {
+        self.word.chars().rev().collect()
+    }
+}
