@@ -160,23 +160,30 @@ fn write_number(out: &mut Vec<u8>, number: &Number) -> Result<(), DataError> {
     if (9_007_199_254_740_992.0..1e21).contains(&float.abs()) {
         return Err(refused());
     }
-    write_float(out, float);
+    write_float(out, number, float);
     Ok(())
 }
 
 /// ECMAScript's `Number::toString` (ECMA-262, section 6.1.6.1.20), which RFC 8785 refers to.
-fn write_float(out: &mut Vec<u8>, float: f64) {
+fn write_float(out: &mut Vec<u8>, number: &Number, float: f64) {
     if float == 0.0 {
         out.push(b'0');
         return;
     }
-    // Rust prints the shortest digits that read back as the same double, as ECMAScript asks; only the layout differs.
-    let scientific = format!("{:e}", float.abs());
-    let (mantissa, exponent) = scientific.split_once('e').unwrap_or((&scientific, "0"));
-    let digits: String = mantissa.chars().filter(char::is_ascii_digit).collect();
+    // The shortest digits that read back as the same double, and of those the nearest, an even one on a tie: ECMAScript
+    // and `serde_json` agree on the digits, the standard library's printing does not on ties. Only the layout differs.
+    let printed = number.to_string();
+    let (mantissa, exponent) =
+        printed.trim_start_matches('-').split_once('e').unwrap_or((printed.trim_start_matches('-'), "0"));
+    let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
+    let all = format!("{whole}{fraction}");
+    let significant = all.trim_start_matches('0');
+    let leading = all.len() - significant.len();
+    let digits = significant.trim_end_matches('0');
     let exponent: i32 = exponent.parse().unwrap_or(0);
-    let count = i32::try_from(digits.len()).unwrap_or(i32::MAX);
-    let point = exponent + 1;
+    let length = |text: &str| i32::try_from(text.len()).unwrap_or(i32::MAX);
+    let point = length(whole) - i32::try_from(leading).unwrap_or(0) + exponent;
+    let count = length(digits);
     if float < 0.0 {
         out.push(b'-');
     }
@@ -191,7 +198,7 @@ fn write_float(out: &mut Vec<u8>, float: f64) {
     } else {
         let (first, rest) = digits.split_at(1);
         let dot = if rest.is_empty() { "" } else { "." };
-        write!(out, "{first}{dot}{rest}e{exponent:+}")
+        write!(out, "{first}{dot}{rest}e{:+}", point - 1)
     };
 }
 
@@ -217,6 +224,27 @@ mod tests {
             "{\"literals\":[null,true,false],\"numbers\":[333333333.3333333,1e+30,4.5,0.002,1e-27],\
              \"string\":\"€$\\u000f\\nA'B\\\"\\\\\\\\\\\"/\"}"
         );
+    }
+
+    #[test]
+    fn floats_are_laid_out_as_ecmascript_does() {
+        for (given, expected) in [
+            ("-1402193334033777.25", "-1402193334033777.2"),
+            ("1e-7", "1e-7"),
+            ("0.000001", "0.000001"),
+            ("123e-20", "1.23e-18"),
+            ("1e21", "1e+21"),
+            ("1.5e300", "1.5e+300"),
+            ("5e-324", "5e-324"),
+            ("1.7976931348623157e308", "1.7976931348623157e+308"),
+            ("100.0", "100"),
+            ("0.5", "0.5"),
+            ("-0.0", "0"),
+            ("4503599627370495.5", "4503599627370495.5"),
+        ] {
+            let text = format!("{{\"n\":{given}}}");
+            assert_eq!(CanonicalJson::parse(&text).unwrap().as_str(), format!("{{\"n\":{expected}}}"));
+        }
     }
 
     #[test]
