@@ -9,6 +9,7 @@ mod runtime;
 mod test;
 mod tools;
 mod up;
+mod vm;
 
 use clap::{Parser, Subcommand};
 
@@ -30,6 +31,8 @@ enum Task {
     Test(test::Arguments),
     /// Write what is generated from the catalogue: plugin, `OpenAPI` document, templates.
     Codegen(codegen::Arguments),
+    /// Boot a throw-away machine with systemd, and test against it.
+    Vm(vm::Arguments),
 }
 
 fn main() -> anyhow::Result<()> {
@@ -38,5 +41,6 @@ fn main() -> anyhow::Result<()> {
         Task::Runtime(arguments) => runtime::run(&arguments),
         Task::Test(arguments) => test::run(&arguments),
         Task::Codegen(arguments) => codegen::run(&arguments),
+        Task::Vm(arguments) => vm::run(arguments),
     }
 }

@@ -6,7 +6,6 @@
 
 use std::collections::HashMap;
 use std::io;
-use std::path::Path;
 use std::sync::{Mutex, mpsc};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -26,9 +25,6 @@ const TIME: Duration = Duration::from_secs(5);
 /// The system bus (D-Bus specification, "System message bus").
 const SYSTEM_BUS: &str = "/run/dbus/system_bus_socket";
 
-/// systemd's own socket, which root may use where there is no bus.
-const SYSTEMD_PRIVATE: &str = "/run/systemd/private";
-
 /// The D-Bus connections of a machine.
 #[derive(Debug, Default)]
 pub(crate) struct Bus {
@@ -37,16 +33,15 @@ pub(crate) struct Bus {
 
 #[derive(Debug, Default)]
 struct State {
-    reactor: Option<Reactor>,
+    // Dropped before the thread that drives it.
     peer: Option<Peer>,
+    reactor: Option<Reactor>,
 }
 
-/// The other end: the bus, or systemd itself.
+/// The bus, as one question sees it.
 #[derive(Clone, Debug)]
 pub(crate) struct Peer {
     connection: Connection,
-    /// Calls name their destination, because a bus is in between.
-    through_bus: bool,
 }
 
 /// Why a question over D-Bus has no answer.
@@ -113,70 +108,51 @@ fn with_source(error: &BusError) -> String {
 }
 
 impl Bus {
-    /// Does `work` with the system bus, or with systemd's own socket where `private` allows it and there is no bus.
-    /// `work` only reads, so it is done again when the connection turns out to be dead.
+    /// Does `work` with the system bus. `work` only reads, so it is done again when the connection turns out to be dead.
     ///
     /// # Errors
-    /// [`BusError`]; after [`TIME`] at the latest.
-    pub(crate) fn ask<T>(
-        &self,
-        private: bool,
-        work: &impl AsyncFn(&Peer) -> Result<T, BusError>,
-    ) -> Result<T, BusError> {
-        let first = self.ask_once(private, work);
-        match first {
-            Err(error) if error.is_connection_lost() => self.ask_once(private, work),
+    /// [`BusError`]; after twice [`TIME`] at the latest.
+    pub(crate) fn ask<T>(&self, work: &impl AsyncFn(&Peer) -> Result<T, BusError>) -> Result<T, BusError> {
+        match self.ask_once(work) {
+            Err(error) if error.is_connection_lost() => self.ask_once(work),
             other => other,
         }
     }
 
-    fn ask_once<T>(
-        &self,
-        private: bool,
-        work: &impl AsyncFn(&Peer) -> Result<T, BusError>,
-    ) -> Result<T, BusError> {
+    fn ask_once<T>(&self, work: &impl AsyncFn(&Peer) -> Result<T, BusError>) -> Result<T, BusError> {
         let (handle, kept) = {
             let mut state = lock(&self.state);
             if state.peer.as_ref().is_some_and(|peer| peer.connection.is_closed()) {
                 state.peer = None;
             }
-            if state.reactor.is_none() {
-                state.reactor = Some(Reactor::start().map_err(BusError::Thread)?);
-            }
-            let handle = state.reactor.as_ref().map(|reactor| reactor.handle.clone());
-            (handle.ok_or(BusError::TimedOut)?, state.peer.clone())
+            let reactor = match state.reactor.take() {
+                Some(reactor) => reactor,
+                None => Reactor::start().map_err(BusError::Thread)?,
+            };
+            let handle = reactor.handle.clone();
+            state.reactor = Some(reactor);
+            (handle, state.peer.clone())
         };
         let (peer, answer) = handle.block_on(async {
             let peer = match kept {
-                Some(peer) if peer.through_bus || private => peer,
-                _ => timeout(TIME, connect(private)).await.map_err(|_| BusError::TimedOut)??,
+                Some(peer) => peer,
+                None => timeout(TIME, connect()).await.map_err(|_| BusError::TimedOut)??,
             };
             let answer = timeout(TIME, work(&peer)).await.unwrap_or(Err(BusError::TimedOut));
             Ok::<_, BusError>((peer, answer))
         })?;
-        let mut state = lock(&self.state);
         // A connection that let a question run out of time is not trusted with the next one.
-        let healthy = !matches!(&answer, Err(error) if error.is_connection_lost() || matches!(error, BusError::TimedOut));
-        state.peer = healthy.then_some(peer);
+        let lost = |error: &BusError| error.is_connection_lost() || matches!(error, BusError::TimedOut);
+        let healthy = !answer.as_ref().is_err_and(lost);
+        lock(&self.state).peer = healthy.then_some(peer);
         answer
     }
 }
 
-async fn connect(private: bool) -> Result<Peer, BusError> {
-    let bus = Builder::address(format!("unix:path={SYSTEM_BUS}").as_str()).method_timeout(TIME).build().await;
-    match bus {
-        Ok(connection) => Ok(Peer { connection, through_bus: true }),
-        Err(_) if private && Path::new(SYSTEMD_PRIVATE).exists() => {
-            let connection = Builder::address(format!("unix:path={SYSTEMD_PRIVATE}").as_str())
-                .p2p()
-                .method_timeout(TIME)
-                .build()
-                .await
-                .map_err(BusError::Unreachable)?;
-            Ok(Peer { connection, through_bus: false })
-        }
-        Err(error) => Err(BusError::Unreachable(error)),
-    }
+async fn connect() -> Result<Peer, BusError> {
+    let address = format!("unix:path={SYSTEM_BUS}");
+    let connection = Builder::address(address.as_str()).build().await.map_err(BusError::Unreachable)?;
+    Ok(Peer { connection })
 }
 
 impl Peer {
@@ -196,8 +172,7 @@ impl Peer {
         B: serde::Serialize + DynamicType,
         R: for<'de> serde::Deserialize<'de> + zbus::wire::Type,
     {
-        let destination = self.through_bus.then_some(service);
-        let reply = self.connection.call_method(destination, path, Some(interface), method, body).await?;
+        let reply = self.connection.call_method(Some(service), path, Some(interface), method, body).await?;
         Ok(reply.body().deserialize()?)
     }
 

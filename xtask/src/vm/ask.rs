@@ -35,8 +35,11 @@ impl Ask {
     /// # Errors
     /// What agentd answered instead.
     pub(super) fn query<Q: Query>(&self, args: &Value) -> Result<Q::Output> {
-        let args = serde_json::from_value(args.clone()).with_context(|| format!("{} does not take {args}", Q::NAME))?;
-        self.runtime.block_on(self.client.query::<Q>(&args)).with_context(|| format!("{} did not answer", Q::NAME))
+        let args = serde_json::from_value(args.clone())
+            .with_context(|| format!("{} does not take {args}", Q::NAME))?;
+        self.runtime
+            .block_on(self.client.query::<Q>(&args))
+            .with_context(|| format!("{} did not answer", Q::NAME))
     }
 
     /// The problem that a query ends in.

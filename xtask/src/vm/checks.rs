@@ -1,8 +1,8 @@
 //! What agentd must answer about the machine that [`super::fixtures`] set up.
 
 use agentos_api::query::{
-    Boots, Connections, FailedUnits, Firewall, Journal, Listeners, Network, Packages, Service, Services, Sessions, Timers,
-    journal, listeners, sessions,
+    Boots, Connections, FailedUnits, Firewall, Journal, Listeners, Network, Packages, Service, Services,
+    Sessions, Timers, journal, listeners, sessions,
 };
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
@@ -34,16 +34,24 @@ pub(super) const CHECKS: &[Check] = &[
     ("a session is known to logind", sessions_of_logind),
     ("the packages are as dpkg says", packages),
     ("the boots are as journalctl says", boots),
+    ("a bus that was started again is found again", bus_restarts),
+    ("without a bus the answer says what is missing", no_bus),
+    ("a systemd that hangs is given up on, and asked again when it is back", systemd_hangs),
 ];
 
 fn services_are_listed(ask: &Ask, guest: &Guest) -> Result<()> {
     let answer = ask.query::<Services>(&json!({"limit": 500}))?;
-    let listed = guest.run(&["systemctl", "list-units", "--type=service", "--all", "--plain", "--no-legend"])?;
+    let listed =
+        guest.run(&["systemctl", "list-units", "--type=service", "--all", "--plain", "--no-legend"])?;
     let expected = listed.lines().filter(|line| !line.contains(" not-found ")).count() as u64;
     // Units come and go between the two.
     expect(answer.total.abs_diff(expected) <= 2, "as many as systemctl lists", &(answer.total, expected))?;
     expect(answer.system_state == "degraded", "the system is degraded", &answer.system_state)?;
-    let running = answer.services.iter().find(|service| service.unit == "fixture-listens.service").context("fixture-listens")?;
+    let running = answer
+        .services
+        .iter()
+        .find(|service| service.unit == "fixture-listens.service")
+        .context("fixture-listens")?;
     expect(running.active_state == "active" && running.sub_state == "running", "it runs", running)?;
     expect(running.main_pid.is_some() && running.since.is_some(), "it has a process and a time", running)?;
     expect(running.enabled.as_deref() == Some("enabled"), "it is enabled", running)
@@ -61,11 +69,19 @@ fn services_are_paged(ask: &Ask, _: &Guest) -> Result<()> {
     let names: Vec<String> = all.services.into_iter().map(|service| service.unit).collect();
     expect(paged == names, "the pages together are the whole", &paged)?;
     let failed = ask.query::<Services>(&json!({"state": "failed"}))?;
-    expect(failed.services.iter().all(|service| service.active_state == "failed") && failed.total > 0, "only failed", &failed)?;
+    expect(
+        failed.services.iter().all(|service| service.active_state == "failed") && failed.total > 0,
+        "only failed",
+        &failed,
+    )?;
     let text = ask.query::<Services>(&json!({"text": "FAILS ON"}))?;
     expect(text.total == 1, "found by its description", &text)?;
     let unloaded = ask.query::<Services>(&json!({"unloaded": true, "limit": 500}))?;
-    expect(unloaded.services.iter().any(|service| service.load_state == "unloaded"), "installed ones too", &unloaded.total)?;
+    expect(
+        unloaded.services.iter().any(|service| service.load_state == "unloaded"),
+        "installed ones too",
+        &unloaded.total,
+    )?;
     for sort in ["memory", "cpu", "since"] {
         ask.query::<Services>(&json!({"sort": sort, "limit": 3}))?;
     }
@@ -74,10 +90,23 @@ fn services_are_paged(ask: &Ask, _: &Guest) -> Result<()> {
 
 fn one_service(ask: &Ask, guest: &Guest) -> Result<()> {
     let answer = ask.query::<Service>(&json!({"unit": "fixture-listens"}))?;
-    let pid = guest.run(&["systemctl", "show", "--property=MainPID", "--value", "fixture-listens.service"])?;
-    expect(answer.main_pid.map(|pid| pid.to_string()).as_deref() == Some(pid.trim()), "its process", &answer)?;
-    expect(answer.fragment_path.as_deref() == Some("/etc/systemd/system/fixture-listens.service"), "its file", &answer)?;
-    expect(answer.drop_ins == ["/etc/systemd/system/fixture-listens.service.d/limits.conf"], "its drop-in", &answer)?;
+    let pid =
+        guest.run(&["systemctl", "show", "--property=MainPID", "--value", "fixture-listens.service"])?;
+    expect(
+        answer.main_pid.map(|pid| pid.to_string()).as_deref() == Some(pid.trim()),
+        "its process",
+        &answer,
+    )?;
+    expect(
+        answer.fragment_path.as_deref() == Some("/etc/systemd/system/fixture-listens.service"),
+        "its file",
+        &answer,
+    )?;
+    expect(
+        answer.drop_ins == ["/etc/systemd/system/fixture-listens.service.d/limits.conf"],
+        "its drop-in",
+        &answer,
+    )?;
     expect(answer.memory_limit_bytes == Some(64 << 20), "its limit", &answer)?;
     expect(answer.commands[0][0] == "/usr/bin/systemd-socket-activate", "its command", &answer)?;
     expect(answer.restart_policy.as_deref() == Some("no"), "its policy", &answer)?;
@@ -89,19 +118,32 @@ fn one_service(ask: &Ask, guest: &Guest) -> Result<()> {
 
 fn unknown_unit(ask: &Ask, _: &Guest) -> Result<()> {
     let problem = ask.problem("service", &json!({"unit": "fixture-listen"}))?;
-    expect(problem.status == 404 && problem.near.contains(&"fixture-listens.service".to_owned()), "near names", &problem)?;
+    expect(
+        problem.status == 404 && problem.near.contains(&"fixture-listens.service".to_owned()),
+        "near names",
+        &problem,
+    )?;
     for unit in ["--version", "-H", "a b", "", "../etc/passwd", "fixture-socket@"] {
         let problem = ask.problem("service", &json!({"unit": unit}))?;
-        expect(problem.status == 422 && problem.field.as_deref().is_some_and(|field| field.ends_with("unit")), unit, &problem)?;
+        expect(
+            problem.status == 422 && problem.field.as_deref().is_some_and(|field| field.ends_with("unit")),
+            unit,
+            &problem,
+        )?;
     }
     Ok(())
 }
 
 fn failed_units(ask: &Ask, _: &Guest) -> Result<()> {
     let answer = ask.query::<FailedUnits>(&json!({}))?;
-    let unit = answer.units.iter().find(|unit| unit.unit == "fixture-fails.service").context("fixture-fails")?;
+    let unit =
+        answer.units.iter().find(|unit| unit.unit == "fixture-fails.service").context("fixture-fails")?;
     expect(unit.result.as_deref() == Some("exit-code"), "its result", unit)?;
-    expect(unit.exit.as_ref().is_some_and(|exit| exit.status == 3 && exit.kind == "exited"), "its exit", unit)?;
+    expect(
+        unit.exit.as_ref().is_some_and(|exit| exit.status == 3 && exit.kind == "exited"),
+        "its exit",
+        unit,
+    )?;
     expect(unit.log.iter().any(|entry| entry.message == "the disk is made of cheese"), "its last words", unit)
 }
 
@@ -112,7 +154,8 @@ fn restarts(ask: &Ask, _: &Guest) -> Result<()> {
 
 fn timers(ask: &Ask, _: &Guest) -> Result<()> {
     let answer = ask.query::<Timers>(&json!({}))?;
-    let timer = answer.timers.iter().find(|timer| timer.unit == "fixture-ticks.timer").context("fixture-ticks")?;
+    let timer =
+        answer.timers.iter().find(|timer| timer.unit == "fixture-ticks.timer").context("fixture-ticks")?;
     expect(timer.activates == "fixture-fails.service" && timer.persistent, "what it starts", timer)?;
     expect(timer.schedule.contains(&"OnCalendar=*-*-* 04:00:00".to_owned()), "its calendar", timer)?;
     expect(timer.schedule.contains(&"OnBootSec=10h".to_owned()), "its span", timer)?;
@@ -131,7 +174,12 @@ fn log_of(ask: &Ask, args: Value) -> Result<journal::Output> {
 }
 
 fn lines(answer: &journal::Output) -> Vec<&str> {
-    answer.entries.iter().map(|entry| entry.message.as_str()).filter(|message| message.starts_with("line number")).collect()
+    answer
+        .entries
+        .iter()
+        .map(|entry| entry.message.as_str())
+        .filter(|message| message.starts_with("line number"))
+        .collect()
 }
 
 fn journal_pages(ask: &Ask, _: &Guest) -> Result<()> {
@@ -139,11 +187,16 @@ fn journal_pages(ask: &Ask, _: &Guest) -> Result<()> {
     // Backwards from the newest, a page at a time.
     let (mut collected, mut before) = (Vec::new(), None);
     loop {
-        let page = log_of(ask, before.map_or(json!({"limit": 7}), |cursor: String| json!({"limit": 7, "before_cursor": cursor})))?;
+        let page = log_of(
+            ask,
+            before
+                .as_ref()
+                .map_or(json!({"limit": 7}), |cursor: &String| json!({"limit": 7, "before_cursor": cursor})),
+        )?;
         let mut messages: Vec<String> = lines(&page).into_iter().map(str::to_owned).collect();
         messages.append(&mut collected);
         collected = messages;
-        before = page.first_cursor.clone();
+        before.clone_from(&page.first_cursor);
         if !page.more {
             break;
         }
@@ -164,7 +217,11 @@ fn journal_pages(ask: &Ask, _: &Guest) -> Result<()> {
 fn journal_filters(ask: &Ask, _: &Guest) -> Result<()> {
     let grave = log_of(ask, json!({"priority": "err"}))?;
     expect(grave.entries.iter().any(|entry| entry.message == "a grave Error"), "by severity", &grave)?;
-    expect(grave.entries.iter().all(|entry| entry.priority.is_some_and(|priority| priority <= 3)), "only grave", &grave)?;
+    expect(
+        grave.entries.iter().all(|entry| entry.priority.is_some_and(|priority| priority <= 3)),
+        "only grave",
+        &grave,
+    )?;
     expect(grave.entries[0].priority_name.as_deref() == Some("err"), "with its name", &grave)?;
     let found = log_of(ask, json!({"grep": "number (7|8)$"}))?;
     expect(lines(&found) == ["line number 7", "line number 8"], "by text", &found)?;
@@ -175,22 +232,39 @@ fn journal_filters(ask: &Ask, _: &Guest) -> Result<()> {
     let earlier = log_of(ask, json!({"until": middle, "limit": 1}))?;
     expect(earlier.entries[0].timestamp <= *middle, "until", &earlier)?;
     expect(log_of(ask, json!({"until": "-1d"}))?.entries.is_empty(), "nothing yesterday", &"")?;
-    expect(lines(&log_of(ask, json!({"since": "-1h", "boot": "0", "limit": 1000}))?).len() == LOG_LINES, "this boot", &"")?;
+    expect(
+        lines(&log_of(ask, json!({"since": "-1h", "boot": "0", "limit": 1000}))?).len() == LOG_LINES,
+        "this boot",
+        &"",
+    )?;
     let kernel = ask.query::<Journal>(&json!({"identifier": "systemd", "limit": 1}))?;
     expect(kernel.entries.len() == 1, "by identifier", &kernel)?;
     let pid = found.entries[0].pid.context("no process")?;
     let by_pid = ask.query::<Journal>(&json!({"pid": pid, "limit": 1000}))?;
-    expect(by_pid.entries.iter().all(|entry| entry.pid == Some(pid)) && !by_pid.entries.is_empty(), "by process", &pid)
+    expect(
+        by_pid.entries.iter().all(|entry| entry.pid == Some(pid)) && !by_pid.entries.is_empty(),
+        "by process",
+        &pid,
+    )
 }
 
 fn journal_bytes(ask: &Ask, _: &Guest) -> Result<()> {
     let answer = log_of(ask, json!({"limit": 1000, "message_bytes": 100}))?;
     let lossy = answer.entries.iter().find(|entry| entry.message.starts_with("caf")).context("no café")?;
     expect(lossy.lossy && lossy.message == "caf\u{fffd} is latin", "not UTF-8", lossy)?;
-    expect(answer.entries.iter().any(|entry| entry.message == "red \u{1b}[31m text"), "an escape sequence", &"")?;
-    let long = answer.entries.iter().find(|entry| entry.message.starts_with("xxx")).context("no long line")?;
+    expect(
+        answer.entries.iter().any(|entry| entry.message == "red \u{1b}[31m text"),
+        "an escape sequence",
+        &"",
+    )?;
+    let long =
+        answer.entries.iter().find(|entry| entry.message.starts_with("xxx")).context("no long line")?;
     expect(long.truncated && long.message.len() == 100, "cut", long)?;
-    expect(answer.entries.iter().all(|entry| entry.timestamp.ends_with('Z') && !entry.cursor.is_empty()), "moments", &"")
+    expect(
+        answer.entries.iter().all(|entry| entry.timestamp.ends_with('Z') && !entry.cursor.is_empty()),
+        "moments",
+        &"",
+    )
 }
 
 fn journal_refuses(ask: &Ask, _: &Guest) -> Result<()> {
@@ -205,7 +279,8 @@ fn journal_refuses(ask: &Ask, _: &Guest) -> Result<()> {
         (json!({"boot": "-5000"}), 404, None),
     ] {
         let problem = ask.problem("journal", &args)?;
-        let named = field.is_none_or(|field| problem.field.as_deref().is_some_and(|named| named.ends_with(field)));
+        let named =
+            field.is_none_or(|field| problem.field.as_deref().is_some_and(|named| named.ends_with(field)));
         expect(problem.status == status && named, &args.to_string(), &problem)?;
     }
     Ok(())
@@ -218,10 +293,18 @@ fn listeners_have_owners(ask: &Ask, _: &Guest) -> Result<()> {
     let units: Vec<_> = listener.processes.iter().filter_map(|owner| owner.unit.as_deref()).collect();
     expect(units == ["fixture-listens.service"], "its unit", listener)?;
     let socket = ask.query::<Listeners>(&json!({"port": 7777}))?;
-    expect(socket.listeners.iter().any(|listener| listener.reach == listeners::Reach::EveryAddress), "a socket unit", &socket)?;
+    expect(
+        socket.listeners.iter().any(|listener| listener.reach == listeners::Reach::EveryAddress),
+        "a socket unit",
+        &socket,
+    )?;
     expect(socket.listeners[0].processes.iter().any(|owner| owner.pid == 1), "systemd holds it", &socket)?;
     let unix = ask.query::<Listeners>(&json!({"protocol": "unix", "text": "dbus", "limit": 1000}))?;
-    expect(unix.listeners.iter().any(|listener| listener.address == "/run/dbus/system_bus_socket"), "unix sockets", &unix)?;
+    expect(
+        unix.listeners.iter().any(|listener| listener.address == "/run/dbus/system_bus_socket"),
+        "unix sockets",
+        &unix,
+    )?;
     expect(answer.all_processes_seen, "as root all are seen", &answer)
 }
 
@@ -229,7 +312,12 @@ fn connections(ask: &Ask, guest: &Guest) -> Result<()> {
     guest.shell("systemd-run --quiet --unit=fixture-connects bash -c 'exec 3<>/dev/tcp/127.0.0.1/7777; sleep 1000'; sleep 0.5")?;
     let answer = ask.query::<Connections>(&json!({"port": 7777}))?;
     expect(answer.total == 2, "both ends", &answer)?;
-    let units: Vec<_> = answer.connections.iter().flat_map(|one| &one.processes).filter_map(|owner| owner.unit.clone()).collect();
+    let units: Vec<_> = answer
+        .connections
+        .iter()
+        .flat_map(|one| &one.processes)
+        .filter_map(|owner| owner.unit.clone())
+        .collect();
     expect(units.iter().any(|unit| unit == "fixture-connects.service"), "the caller", &units)?;
     expect(units.iter().any(|unit| unit.starts_with("fixture-socket@")), "the called", &units)
 }
@@ -239,15 +327,31 @@ fn network(ask: &Ask, guest: &Guest) -> Result<()> {
     let answer = ask.query::<Network>(&json!({"interface": "fixture0"}))?;
     let interface = &answer.interfaces[0];
     expect(interface.kind == "veth" && interface.up, "its kind", interface)?;
-    expect(interface.addresses.iter().any(|one| one.address == "192.0.2.7" && one.prefix_length == 24), "its address", interface)?;
-    expect(interface.addresses.iter().any(|one| one.address == "2001:db8::7" && one.prefix_length == 64), "its IPv6", interface)?;
+    expect(
+        interface.addresses.iter().any(|one| one.address == "192.0.2.7" && one.prefix_length == 24),
+        "its address",
+        interface,
+    )?;
+    expect(
+        interface.addresses.iter().any(|one| one.address == "2001:db8::7" && one.prefix_length == 64),
+        "its IPv6",
+        interface,
+    )?;
     let default = &answer.routes[0];
-    expect(default.destination == "default" && default.gateway.as_deref() == Some("192.0.2.1"), "the way out", default)?;
+    expect(
+        default.destination == "default" && default.gateway.as_deref() == Some("192.0.2.1"),
+        "the way out",
+        default,
+    )?;
     expect(default.metric == Some(77), "its metric", default)?;
     let all = ask.query::<Network>(&json!({"all_routes": true}))?;
     let table = guest.shell("ip route show table all; ip -6 route show table all")?;
     let distinct: std::collections::BTreeSet<&str> = table.lines().collect();
-    expect(all.routes_total == distinct.len() as u64, "as many routes as ip has", &(all.routes_total, distinct.len()))?;
+    expect(
+        all.routes_total == distinct.len() as u64,
+        "as many routes as ip has",
+        &(all.routes_total, distinct.len()),
+    )?;
     expect(all.hostname == "agentos-test", "the name", &all.hostname)?;
     let problem = ask.problem("network", &json!({"interface": "fixture9"}))?;
     expect(problem.status == 404 && !problem.near.is_empty(), "no such interface", &problem)
@@ -257,8 +361,16 @@ fn firewall(ask: &Ask, _: &Guest) -> Result<()> {
     let answer = ask.query::<Firewall>(&json!({}))?;
     expect(answer.active && answer.tables.len() == 1, "active", &answer)?;
     let chain = &answer.tables[0].chains[0];
-    expect(chain.policy.as_deref() == Some("drop") && chain.hook.as_deref() == Some("input"), "policy", chain)?;
-    expect(chain.rules.iter().any(|rule| rule.comment.as_deref() == Some("ssh") && rule.packets == Some(0)), "rule", chain)?;
+    expect(
+        chain.policy.as_deref() == Some("drop") && chain.hook.as_deref() == Some("input"),
+        "policy",
+        chain,
+    )?;
+    expect(
+        chain.rules.iter().any(|rule| rule.comment.as_deref() == Some("ssh") && rule.packets == Some(0)),
+        "rule",
+        chain,
+    )?;
     let text = &chain.rules[1].text;
     expect(text.starts_with("ip saddr @trusted tcp dport 22 counter"), "text", text)?;
     expect(answer.tables[0].sets[0].elements_total == 2, "set", &answer)
@@ -267,10 +379,15 @@ fn firewall(ask: &Ask, _: &Guest) -> Result<()> {
 fn sessions_of_logind(ask: &Ask, guest: &Guest) -> Result<()> {
     let answer = ask.query::<Sessions>(&json!({}))?;
     expect(answer.source == sessions::Source::Logind, "from logind", &answer)?;
-    let session = answer.sessions.iter().find(|session| session.user == "nobody").context("no session of nobody")?;
+    let session =
+        answer.sessions.iter().find(|session| session.user == "nobody").context("no session of nobody")?;
     expect(session.uid == Some(65_534) && session.since.is_some(), "its user", session)?;
     let leader = guest.run(&["loginctl", "show-session", "--property=Leader", "--value", &session.id])?;
-    expect(session.leader_pid.map(|pid| pid.to_string()).as_deref() == Some(leader.trim()), "its leader", session)?;
+    expect(
+        session.leader_pid.map(|pid| pid.to_string()).as_deref() == Some(leader.trim()),
+        "its leader",
+        session,
+    )?;
     let nobody_else = ask.query::<Sessions>(&json!({"user": "somebody"}))?;
     expect(nobody_else.total == 0, "by user", &nobody_else)
 }
@@ -280,7 +397,8 @@ fn packages(ask: &Ask, guest: &Guest) -> Result<()> {
     let answer = ask.query::<Packages>(&json!({"limit": 1000}))?;
     let mut expected: Vec<&str> = listed.lines().collect();
     expected.sort_unstable();
-    let mut given: Vec<String> = answer.packages.iter().map(|package| format!("{} {}", package.name, package.version)).collect();
+    let mut given: Vec<String> =
+        answer.packages.iter().map(|package| format!("{} {}", package.name, package.version)).collect();
     given.sort();
     expect(given == expected, "as dpkg lists", &(given.len(), expected.len()))?;
     let exact = ask.query::<Packages>(&json!({"exact": "systemd"}))?;
@@ -293,4 +411,48 @@ fn boots(ask: &Ask, guest: &Guest) -> Result<()> {
     let current = answer.boots.iter().find(|boot| boot.current).context("no current boot")?;
     expect(current.boot_id == id && current.last_entry.is_some(), "this boot", current)?;
     expect(answer.history_unavailable.is_none(), "its history", &answer)
+}
+
+/// The list of services through a connection that may have died.
+fn listed(ask: &Ask) -> Result<u64> {
+    ask.query::<Services>(&json!({"text": "fixture-listens"})).map(|answer| answer.total)
+}
+
+fn bus_restarts(ask: &Ask, guest: &Guest) -> Result<()> {
+    listed(ask)?;
+    guest.shell("systemctl restart dbus.service; sleep 0.5")?;
+    expect(listed(ask)? == 1, "as before", &"")
+}
+
+fn no_bus(ask: &Ask, guest: &Guest) -> Result<()> {
+    guest.shell(
+        "systemctl stop dbus.socket dbus.service 2>/dev/null; sleep 0.2; rm -f /run/dbus/system_bus_socket",
+    )?;
+    let problem = ask.problem("services", &json!({}));
+    // logind is on the bus only; without it, and without utmp, nobody knows who is logged in.
+    let sessions = ask.query::<Sessions>(&json!({}));
+    guest.shell("systemctl start dbus.socket; sleep 0.5")?;
+    let problem = problem?;
+    let named = problem.detail.contains("/run/dbus/system_bus_socket");
+    expect(
+        problem.status == 503 && problem.code.as_str() == "systemd_unavailable" && named,
+        "it says so",
+        &problem,
+    )?;
+    let from_logind = sessions.is_ok_and(|answer| answer.source == sessions::Source::Logind);
+    expect(!from_logind, "sessions do not come from logind", &from_logind)?;
+    expect(listed(ask)? == 1, "and answers again", &"")
+}
+
+fn systemd_hangs(ask: &Ask, guest: &Guest) -> Result<()> {
+    listed(ask)?;
+    let stopped = guest.pause()?;
+    let started = std::time::Instant::now();
+    let problem = ask.problem("services", &json!({}));
+    let waited = started.elapsed();
+    drop(stopped);
+    let problem = problem?;
+    expect(problem.status == 504 && problem.code.as_str() == "timed_out", "it says so", &problem)?;
+    expect(waited.as_secs() < 12, "in bounded time", &waited)?;
+    expect(listed(ask)? == 1, "and answers again", &"")
 }

@@ -85,7 +85,9 @@ fn build(suite: &str, image: &Path) -> Result<()> {
 fn configure(root: &Path) -> Result<()> {
     fs::write(root.join("etc/hostname"), "agentos-test\n")?;
     fs::create_dir_all(root.join("var/log/journal"))?;
-    for unit in ["systemd-timesyncd.service", "apt-daily.timer", "apt-daily-upgrade.timer", "e2scrub_all.timer"] {
+    for unit in
+        ["systemd-timesyncd.service", "apt-daily.timer", "apt-daily-upgrade.timer", "e2scrub_all.timer"]
+    {
         let link = root.join("etc/systemd/system").join(unit);
         if !link.exists() {
             std::os::unix::fs::symlink("/dev/null", link)?;
@@ -107,11 +109,16 @@ fn install_tools() -> Result<()> {
     let step = Step::begin(format!("Installing {}", missing.join(" ")));
     let apt = |words: &[&OsStr]| {
         let mut command = Command::new("apt-get");
-        command.arg("-qq").args(words).env("DEBIAN_FRONTEND", "noninteractive").stdout(std::process::Stdio::null());
+        command
+            .arg("-qq")
+            .args(words)
+            .env("DEBIAN_FRONTEND", "noninteractive")
+            .stdout(std::process::Stdio::null());
         run(&mut command)
     };
     apt(&["update".as_ref()])?;
-    let mut words: Vec<&OsStr> = vec!["install".as_ref(), "--yes".as_ref(), "--no-install-recommends".as_ref()];
+    let mut words: Vec<&OsStr> =
+        vec!["install".as_ref(), "--yes".as_ref(), "--no-install-recommends".as_ref()];
     words.extend(missing.iter().map(OsStr::new));
     apt(&words)?;
     step.done();

@@ -7,11 +7,12 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
+use rustix::process::{Pid, Signal, kill_process};
 
 use crate::progress::Step;
 
 /// How long booting and powering off may take.
-const BOOT_TIME: Duration = Duration::from_secs(60);
+const BOOT_TIME: Duration = Duration::from_mins(1);
 const POWER_OFF_TIME: Duration = Duration::from_secs(20);
 
 /// Starts nspawn in a mount namespace where the machine's control groups are version 2, whatever the host has.
@@ -51,7 +52,8 @@ impl Guest {
         let step = Step::begin("Booting the machine");
         let name = format!("agentos-vm-{}", std::process::id());
         let cgroup = unified_hierarchy()?.join(&name);
-        fs::create_dir_all(&cgroup).with_context(|| format!("cannot make the control group {}", cgroup.display()))?;
+        fs::create_dir_all(&cgroup)
+            .with_context(|| format!("cannot make the control group {}", cgroup.display()))?;
         let log = std::env::temp_dir().join(format!("{name}.log"));
         let console = fs::File::create(&log)?;
         let mut command = Command::new("unshare");
@@ -73,7 +75,9 @@ impl Guest {
             command.arg(format!("--bind-ro={}:{}", share.from.display(), share.to));
         }
         command.args(["--boot", "systemd.show_status=0"]);
-        command.env("SYSTEMD_NSPAWN_UNIFIED_HIERARCHY", "1").env("SYSTEMD_NSPAWN_API_VFS_WRITABLE", "network");
+        command
+            .env("SYSTEMD_NSPAWN_UNIFIED_HIERARCHY", "1")
+            .env("SYSTEMD_NSPAWN_API_VFS_WRITABLE", "network");
         command.stdin(Stdio::null()).stdout(console.try_clone()?).stderr(console);
         let supervisor = command.spawn().context("cannot start unshare")?;
         let mut guest = Self { supervisor, cgroup, log, leader: 0 };
@@ -88,7 +92,9 @@ impl Guest {
         command.arg(format!("--target={}", self.leader));
         command.args(["--mount", "--uts", "--ipc", "--net", "--pid", "--cgroup", "--root", "--wd", "--"]);
         command.args(words.iter().map(AsRef::as_ref)).stdin(Stdio::null()).env_clear();
-        command.env("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin").env("LC_ALL", "C.UTF-8");
+        command
+            .env("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")
+            .env("LC_ALL", "C.UTF-8");
         command
     }
 
@@ -111,6 +117,16 @@ impl Guest {
     /// A path of the machine, as the host reaches it.
     pub(super) fn path(&self, inside: &str) -> PathBuf {
         PathBuf::from(format!("/proc/{}/root{inside}", self.leader))
+    }
+
+    /// Stops process 1 of the machine until what is returned is dropped.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub(super) fn pause(&self) -> Result<Paused> {
+        let leader = i32::try_from(self.leader).ok().and_then(Pid::from_raw).context("no process 1")?;
+        kill_process(leader, Signal::STOP)?;
+        Ok(Paused(leader))
     }
 
     /// Powers the machine off and waits for its end.
@@ -159,7 +175,11 @@ impl Guest {
             let is_systemd = |pid: &u32| {
                 fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|name| name.trim() == "systemd")
             };
-            BufReader::new(file).lines().map_while(Result::ok).filter_map(|line| line.parse().ok()).find(is_systemd)
+            BufReader::new(file)
+                .lines()
+                .map_while(Result::ok)
+                .filter_map(|line| line.parse().ok())
+                .find(is_systemd)
         })
     }
 
@@ -174,6 +194,15 @@ impl Guest {
             }
             std::thread::sleep(Duration::from_millis(50));
         }
+    }
+}
+
+/// A process 1 that stands still.
+pub(super) struct Paused(Pid);
+
+impl Drop for Paused {
+    fn drop(&mut self) {
+        let _ = kill_process(self.0, Signal::CONT);
     }
 }
 

@@ -61,7 +61,10 @@ pub(super) fn run(arguments: &Arguments) -> Result<()> {
         measure(&ask);
     }
     guest.power_off()?;
-    if failed > 0 { bail!("{failed} of {} checks failed", CHECKS.len()) } else { Ok(()) }
+    if failed > 0 {
+        bail!("{failed} of {} checks failed", CHECKS.len());
+    }
+    Ok(())
 }
 
 fn start_agentd(guest: &Guest) -> Result<Ask> {
@@ -81,7 +84,8 @@ fn start_agentd(guest: &Guest) -> Result<Ask> {
     let deadline = Instant::now() + START_TIME;
     while !ask.is_up() {
         if Instant::now() > deadline {
-            let log = guest.run(&["journalctl", "--unit=agentd", "--no-pager", "--lines=20", "--output=cat"])?;
+            let log =
+                guest.run(&["journalctl", "--unit=agentd", "--no-pager", "--lines=20", "--output=cat"])?;
             bail!("agentd does not answer:\n{log}");
         }
         std::thread::sleep(Duration::from_millis(50));

@@ -51,7 +51,7 @@ fn resolved(machine: &Machine, names: &HashMap<u32, String>) -> Option<Resolved>
     if !Path::new("/run/systemd/resolve").is_dir() {
         return None;
     }
-    let properties = machine.bus.ask(false, &async |peer| properties(peer).await).ok().flatten()?;
+    let properties = machine.bus.ask(&async |peer| properties(peer).await).ok().flatten()?;
     let interface = |index: &Variant<'_>| match index {
         Variant::I32(index) => u32::try_from(*index)
             .ok()

@@ -20,7 +20,7 @@ const MAX_SESSIONS: usize = 2000;
 /// # Errors
 /// `unavailable` where logind does not run.
 pub(super) fn sessions(machine: &Machine) -> Result<Vec<Session>, QueryError> {
-    machine.bus.ask(false, &async |peer| list(peer).await).map_err(|error| {
+    machine.bus.ask(&async |peer| list(peer).await).map_err(|error| {
         if error.no_such_service() {
             QueryError::unavailable("unavailable", "systemd-logind does not run on this machine", HINT)
         } else {

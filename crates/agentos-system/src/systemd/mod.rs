@@ -34,7 +34,7 @@ fn ask<T>(
     if !Path::new("/run/systemd/system").is_dir() {
         return Err(not_booted());
     }
-    machine.bus.ask(true, &async |peer| work(Manager { peer }).await).map_err(|error| {
+    machine.bus.ask(&async |peer| work(Manager { peer }).await).map_err(|error| {
         error.into_query_error(
             "systemd",
             "systemd_unavailable",
@@ -159,4 +159,28 @@ fn interface_of(unit: &str) -> Option<&'static str> {
 #[expect(clippy::cast_precision_loss, reason = "processor time stays far below 2^53 milliseconds")]
 fn nanoseconds(value: u64) -> f64 {
     (value / 1_000_000) as f64 / 1000.0
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::{Machine, MachineOptions, QueryError, Viewer};
+
+    #[test]
+    fn each_question_is_answered_or_says_that_systemd_does_not_run() {
+        let machine = Machine::new(MachineOptions::default());
+        let booted = std::path::Path::new("/run/systemd/system").is_dir();
+        for (name, args) in
+            [("services", "{}"), ("service", r#"{"unit":"dbus"}"#), ("timers", "{}"), ("failed_units", "{}")]
+        {
+            let answer = machine.query(name, args.as_bytes(), Viewer::default());
+            match answer {
+                Ok(_) => assert!(booted, "{name} answered without systemd"),
+                Err(QueryError::Unavailable { code, hint, .. }) => {
+                    assert!(!booted, "{name} found no systemd");
+                    assert_eq!((code, hint.is_some()), ("systemd_unavailable", true));
+                }
+                Err(error) => panic!("{name}: {error}"),
+            }
+        }
+    }
 }

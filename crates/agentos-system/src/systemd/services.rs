@@ -5,9 +5,10 @@ use std::collections::BTreeSet;
 
 use agentos_api::query::Services;
 use agentos_api::query::services::{ActiveState, Args, Output, Service, Sort};
+use tokio::task::JoinSet;
 
 use super::{ListedUnit, Manager, SERVICE, UNIT, interface_of, nanoseconds};
-use crate::bus::{BusError, number, text};
+use crate::bus::{BusError, Peer, number, text};
 use crate::dispatch::Read;
 use crate::machine::{Machine, Viewer};
 use crate::{QueryError, moment};
@@ -24,6 +25,8 @@ async fn read(manager: Manager<'_>, args: &Args) -> Result<Output, BusError> {
     let system_state = manager.system_state().await?;
     let states: Vec<&str> = args.state.map(name).into_iter().collect();
     let mut units = manager.units(&states, PATTERN).await?;
+    // Names that other units mention and nobody installed.
+    units.retain(|unit| unit.load_state != "not-found" || unit.active_state != "inactive");
     if args.unloaded && args.state.is_none_or(|state| state == ActiveState::Inactive) {
         add_unloaded(&mut units, manager.unit_files(PATTERN).await?);
     }
@@ -67,18 +70,32 @@ fn add_unloaded(units: &mut Vec<ListedUnit>, files: Vec<(String, String)>) {
     units.sort_by(|left, right| left.name.cmp(&right.name));
 }
 
+/// Units asked about at once: a round trip per property would add up, and a bus limits the calls that may wait.
+const AT_ONCE: usize = 16;
+
 async fn details(
     manager: Manager<'_>,
     units: impl Iterator<Item = ListedUnit>,
 ) -> Result<Vec<Service>, BusError> {
+    let mut units = units.enumerate();
+    let mut running = JoinSet::new();
     let mut services = Vec::new();
-    for unit in units {
-        services.push(detail(manager, unit).await?);
+    loop {
+        for (place, unit) in units.by_ref().take(AT_ONCE - running.len()) {
+            let peer = manager.peer.clone();
+            running.spawn(async move { (place, detail(&peer, unit).await) });
+        }
+        match running.join_next().await {
+            Some(Ok(service)) => services.push(service),
+            Some(Err(_)) => {}
+            None => break,
+        }
     }
-    Ok(services)
+    services.sort_by_key(|(place, _)| *place);
+    Ok(services.into_iter().map(|(_, service)| service).collect())
 }
 
-async fn detail(manager: Manager<'_>, unit: ListedUnit) -> Result<Service, BusError> {
+async fn detail(peer: &Peer, unit: ListedUnit) -> Service {
     let mut service = Service {
         unit: unit.name,
         description: unit.description,
@@ -93,18 +110,18 @@ async fn detail(manager: Manager<'_>, unit: ListedUnit) -> Result<Service, BusEr
         cpu_seconds: None,
         tasks: None,
     };
-    let Some(path) = unit.path else { return Ok(service) };
+    let Some(path) = unit.path else { return service };
     let path = path.as_str();
     // A unit may be unloaded between the list and here; what is known of it then stays.
     let property =
-        async |interface: &str, name: &str| manager.peer.property(SERVICE, path, interface, name).await.ok();
+        async |interface: &str, name: &str| peer.property(SERVICE, path, interface, name).await.ok();
     service.enabled = property(UNIT, "UnitFileState")
         .await
         .and_then(|value| text(&value))
         .filter(|state| !state.is_empty());
     service.since =
         property(UNIT, "StateChangeTimestamp").await.and_then(|value| moment::from_micros(number(&value)?));
-    let Some(interface) = interface_of(&service.unit) else { return Ok(service) };
+    let Some(interface) = interface_of(&service.unit) else { return service };
     let count = async |name: &str| property(interface, name).await.and_then(|value| number(&value));
     service.restarts =
         count("NRestarts").await.and_then(|restarts| u32::try_from(restarts).ok()).unwrap_or(0);
@@ -116,7 +133,7 @@ async fn detail(manager: Manager<'_>, unit: ListedUnit) -> Result<Service, BusEr
         service.cpu_seconds = count("CPUUsageNSec").await.map(nanoseconds);
         service.tasks = count("TasksCurrent").await;
     }
-    Ok(service)
+    service
 }
 
 const fn name(state: ActiveState) -> &'static str {
