@@ -76,7 +76,7 @@ pub(crate) struct UserNames {
 }
 
 impl UserNames {
-    const REMEMBERED: Duration = Duration::from_secs(60);
+    const REMEMBERED: Duration = Duration::from_mins(1);
     const MOST: usize = 1024;
 
     /// The name if it is remembered; does not block.

@@ -86,7 +86,7 @@ async fn serve(
     notify(&[sd_notify::NotifyState::Ready]);
     tracing::info!("ready");
     let watchdog = tokio::spawn(watchdog());
-    let served = tokio::select! {
+    let ended = tokio::select! {
         _ = terminate.recv() => None,
         _ = interrupt.recv() => None,
         ended = &mut serving => Some(ended),
@@ -96,7 +96,7 @@ async fn serve(
     tracing::info!("stopping");
     // Nobody waits for the answer when all receivers are gone already.
     let _ = stop.send(true);
-    let ended = match served {
+    let ended = match ended {
         Some(ended) => ended,
         None => serving.await,
     };

@@ -141,8 +141,8 @@ fn bind(socket: &Socket, record: &mut Record) -> Result<UnixListener, SocketErro
     }
     let mode = Mode::from_raw_mode(socket.mode.bits());
     rustix::fs::chmodat(CWD, path, mode, AtFlags::empty()).map_err(|errno| failed(errno.into()))?;
-    let made = Identity::of(path).map_err(failed)?;
-    record.insert(path, made)?;
+    let identity = Identity::of(path).map_err(failed)?;
+    record.insert(path, identity)?;
     listener.set_nonblocking(true).map_err(failed)?;
     Ok(listener)
 }

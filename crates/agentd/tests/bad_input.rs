@@ -38,7 +38,7 @@ fn a_body_over_a_mebibyte_is_refused_whether_announced_or_not() {
         b"POST /system/query HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n".to_vec();
     for _ in 0..17 {
         chunked.extend_from_slice(b"10000\r\n");
-        chunked.extend_from_slice(&[b' '; 0x10000]);
+        chunked.extend_from_slice(&vec![b' '; 0x10000]);
         chunked.extend_from_slice(b"\r\n");
     }
     chunked.extend_from_slice(b"0\r\n\r\n");
@@ -195,7 +195,7 @@ fn bytes_that_are_not_http_end_the_connection_and_nothing_else() {
         b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
         b"GET / HTTP/9.9\r\n\r\n",
         b"\0\0\0\0",
-        &[b'A'; 200_000],
+        &vec![b'A'; 200_000],
     ] {
         let mut stream = UnixStream::connect(daemon.agent()).unwrap();
         stream.set_read_timeout(Some(PATIENCE)).unwrap();

@@ -11,32 +11,32 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 /// How long anything may take before a test gives up on it; never what a test measures.
-pub const PATIENCE: Duration = Duration::from_secs(30);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A running agentd; killed when dropped.
-pub struct Daemon {
-    pub directory: PathBuf,
+pub(crate) struct Daemon {
+    pub(crate) directory: PathBuf,
     child: Child,
 }
 
 /// An answer, taken apart.
 #[derive(Debug)]
-pub struct Answer {
-    pub status: u16,
-    pub head: String,
-    pub body: Vec<u8>,
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) head: String,
+    pub(crate) body: Vec<u8>,
 }
 
 impl Answer {
     /// The body as JSON.
-    pub fn json(&self) -> Value {
+    pub(crate) fn json(&self) -> Value {
         serde_json::from_slice(&self.body)
             .unwrap_or_else(|error| panic!("{error}: {}", String::from_utf8_lossy(&self.body)))
     }
 
     /// The body as a problem with this status and code; checks what every problem has.
     #[track_caller]
-    pub fn problem(&self, status: u16, code: &str) -> Value {
+    pub(crate) fn problem(&self, status: u16, code: &str) -> Value {
         let json = self.json();
         assert_eq!((self.status, json["code"].as_str()), (status, Some(code)), "{json}");
         assert!(self.head.to_lowercase().contains("application/problem+json"), "{}", self.head);
@@ -47,7 +47,7 @@ impl Answer {
 }
 
 /// A configuration for a daemon whose sockets and state are all below `directory`.
-pub fn configuration(directory: &Path, more: &str) -> String {
+pub(crate) fn configuration(directory: &Path, more: &str) -> String {
     let path = |name: &str| directory.join(name).display().to_string();
     format!(
         "state_directory = {:?}\n[sockets]\nagent = {{ path = {:?} }}\noperator = {{ path = {:?} }}\n{more}\n",
@@ -58,7 +58,7 @@ pub fn configuration(directory: &Path, more: &str) -> String {
 }
 
 /// The command that starts agentd with that configuration.
-pub fn command(directory: &Path, more: &str) -> Command {
+pub(crate) fn command(directory: &Path, more: &str) -> Command {
     let config = directory.join("agentd.toml");
     std::fs::write(&config, configuration(directory, more)).unwrap();
     let mut command = Command::new(env!("CARGO_BIN_EXE_agentd"));
@@ -68,17 +68,17 @@ pub fn command(directory: &Path, more: &str) -> Command {
 
 impl Daemon {
     /// Starts agentd below `directory` and waits until it answers.
-    pub fn start(directory: &Path) -> Self {
+    pub(crate) fn start(directory: &Path) -> Self {
         Self::start_with(directory, "")
     }
 
     /// The same, with more configuration.
-    pub fn start_with(directory: &Path, more: &str) -> Self {
+    pub(crate) fn start_with(directory: &Path, more: &str) -> Self {
         Self::spawn(directory, command(directory, more))
     }
 
     /// Runs `command` and waits until agentd answers on its sockets below `directory`.
-    pub fn spawn(directory: &Path, mut command: Command) -> Self {
+    pub(crate) fn spawn(directory: &Path, mut command: Command) -> Self {
         let child = command.stdin(Stdio::null()).spawn().unwrap();
         let mut daemon = Self { directory: directory.to_owned(), child };
         let started = Instant::now();
@@ -94,27 +94,27 @@ impl Daemon {
     }
 
     /// The agent's socket.
-    pub fn agent(&self) -> PathBuf {
+    pub(crate) fn agent(&self) -> PathBuf {
         self.directory.join("agent.sock")
     }
 
     /// The operator's socket.
-    pub fn operator(&self) -> PathBuf {
+    pub(crate) fn operator(&self) -> PathBuf {
         self.directory.join("operator.sock")
     }
 
     /// The ledger's database.
-    pub fn database(&self) -> PathBuf {
+    pub(crate) fn database(&self) -> PathBuf {
         self.directory.join("state/ledger.db")
     }
 
     /// The process's number.
-    pub fn pid(&self) -> u32 {
+    pub(crate) fn pid(&self) -> u32 {
         self.child.id()
     }
 
     /// `GET path` as the agent.
-    pub fn get(&self, path: &str) -> Answer {
+    pub(crate) fn get(&self, path: &str) -> Answer {
         exchange(
             &self.agent(),
             format!("GET {path} HTTP/1.1\r\nHost: agentd\r\nConnection: close\r\n\r\n").as_bytes(),
@@ -122,30 +122,30 @@ impl Daemon {
     }
 
     /// `POST path` with a JSON body as the agent.
-    pub fn post(&self, path: &str, body: &str) -> Answer {
+    pub(crate) fn post(&self, path: &str, body: &str) -> Answer {
         exchange(&self.agent(), &post_request(path, "", body.as_bytes()))
     }
 
     /// A query as the agent.
-    pub fn query(&self, query: &str, args: &Value) -> Answer {
+    pub(crate) fn query(&self, query: &str, args: &Value) -> Answer {
         self.post("/system/query", &serde_json::json!({ "query": query, "args": args }).to_string())
     }
 
     /// A query as the operator.
-    pub fn query_as_operator(&self, query: &str, args: &Value) -> Answer {
+    pub(crate) fn query_as_operator(&self, query: &str, args: &Value) -> Answer {
         let body = serde_json::json!({ "query": query, "args": args }).to_string();
         exchange(&self.operator(), &post_request("/system/query", "", body.as_bytes()))
     }
 
     /// The events of one type, oldest first.
-    pub fn events(&self, kind: &str) -> Vec<Value> {
+    pub(crate) fn events(&self, kind: &str) -> Vec<Value> {
         let page = self.get(&format!("/events/log?type={kind}&order=oldest&limit=1000"));
         assert_eq!(page.status, 200, "{}", page.json());
         page.json()["events"].as_array().unwrap().clone()
     }
 
     /// Sends SIGTERM and waits for the end.
-    pub fn stop(mut self) -> ExitStatus {
+    pub(crate) fn stop(mut self) -> ExitStatus {
         rustix::process::kill_process(
             rustix::process::Pid::from_child(&self.child),
             rustix::process::Signal::TERM,
@@ -155,7 +155,7 @@ impl Daemon {
     }
 
     /// Sends SIGKILL and waits for the end.
-    pub fn kill(mut self) {
+    pub(crate) fn kill(mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
     }
@@ -169,7 +169,7 @@ impl Drop for Daemon {
 }
 
 /// Waits for a child to end by itself.
-pub fn wait(child: &mut Child) -> ExitStatus {
+pub(crate) fn wait(child: &mut Child) -> ExitStatus {
     let started = Instant::now();
     loop {
         if let Some(status) = child.try_wait().unwrap() {
@@ -181,7 +181,7 @@ pub fn wait(child: &mut Child) -> ExitStatus {
 }
 
 /// Starts agentd where it cannot start, and answers what it said on standard error.
-pub fn refused(directory: &Path, more: &str) -> String {
+pub(crate) fn refused(directory: &Path, more: &str) -> String {
     let mut child = command(directory, more).stdin(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
     let mut stderr = child.stderr.take().unwrap();
     let status = wait(&mut child);
@@ -192,7 +192,7 @@ pub fn refused(directory: &Path, more: &str) -> String {
 }
 
 /// A whole `POST` request with a JSON body; `headers` are lines ending in CR LF.
-pub fn post_request(path: &str, headers: &str, body: &[u8]) -> Vec<u8> {
+pub(crate) fn post_request(path: &str, headers: &str, body: &[u8]) -> Vec<u8> {
     let mut request = format!(
         "POST {path} HTTP/1.1\r\nHost: agentd\r\nConnection: close\r\nContent-Type: application/json\r\n{headers}\
          Content-Length: {}\r\n\r\n",
@@ -204,7 +204,7 @@ pub fn post_request(path: &str, headers: &str, body: &[u8]) -> Vec<u8> {
 }
 
 /// Sends `request` on a connection of its own and reads the answer to its end.
-pub fn exchange(socket: &Path, request: &[u8]) -> Answer {
+pub(crate) fn exchange(socket: &Path, request: &[u8]) -> Answer {
     let mut stream = UnixStream::connect(socket).unwrap();
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
     // agentd may answer and close before it has taken everything: that is not a failure of the request.
@@ -213,9 +213,9 @@ pub fn exchange(socket: &Path, request: &[u8]) -> Answer {
 }
 
 /// Reads one answer to the end of the connection.
-pub fn read_answer(mut stream: UnixStream) -> Answer {
+pub(crate) fn read_answer(mut stream: UnixStream) -> Answer {
     let mut bytes = Vec::new();
-    let mut buffer = [0; 65536];
+    let mut buffer = vec![0; 65536];
     loop {
         match stream.read(&mut buffer) {
             Ok(0) => break,
