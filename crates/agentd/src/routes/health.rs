@@ -55,7 +55,7 @@ pub(crate) async fn show(State(app): State<Arc<App>>, _caller: Caller) -> Result
             let ledger = LedgerHealth {
                 writable,
                 size: status.size,
-                reason: status.unavailable.map(|trouble| trouble.reason.to_string()),
+                reason: status.unavailable.map(|trouble| trouble.reason),
             };
             let status = if ledger.writable { Status::Ok } else { Status::Degraded };
             let version = env!("CARGO_PKG_VERSION").to_owned();
