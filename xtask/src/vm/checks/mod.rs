@@ -1,0 +1,39 @@
+//! What agentd must answer about the machine that [`super::fixtures`] set up.
+
+mod inventory;
+mod log;
+mod network;
+mod units;
+
+use anyhow::Result;
+
+use super::ask::Ask;
+use super::nspawn::Guest;
+
+/// A statement about the answers, and the test of it.
+pub(super) type Check = (&'static str, fn(&Ask, &Guest) -> Result<()>);
+
+/// All of them.
+pub(super) const CHECKS: &[Check] = &[
+    ("the services are listed with their states", units::services_are_listed),
+    ("services are sorted, paged and filtered", units::services_are_paged),
+    ("one service is given in full", units::one_service),
+    ("a unit that is not there is told from its neighbours", units::unknown_unit),
+    ("a failed unit says why and what it said last", units::failed_units),
+    ("restarts are counted", units::restarts),
+    ("timers say when next", units::timers),
+    ("the journal is paged without gap or repetition", log::journal_pages),
+    ("the journal is filtered by severity, text, time and boot", log::journal_filters),
+    ("log lines with any bytes are given", log::journal_bytes),
+    ("wrong questions to the journal name the argument", log::journal_refuses),
+    ("listeners have their process and unit", network::listeners_have_owners),
+    ("connections are found at both ends", network::connections),
+    ("the network is as ip says", network::network),
+    ("the firewall is as nft says", network::firewall),
+    ("a session is known to logind", inventory::sessions_of_logind),
+    ("the packages are as dpkg says", inventory::packages),
+    ("the boots are as journalctl says", log::boots),
+    ("a bus that was started again is found again", units::bus_restarts),
+    ("without a bus the answer says what is missing", units::no_bus),
+    ("a systemd that hangs is given up on, and asked again when it is back", units::systemd_hangs),
+];
