@@ -16,8 +16,28 @@ const TURNS: usize = 60;
 /// Processes that are added to those of the machine, so that there is something to list.
 const MORE_PROCESSES: usize = 150;
 
-/// A name, what is run, and the CPU seconds of each turn.
-type Candidate<'a> = (&'static str, Box<dyn FnMut() -> usize + 'a>, Vec<f64>);
+/// One of those that take turns.
+struct Candidate<'a> {
+    name: &'static str,
+    run: Box<dyn FnMut() -> usize + 'a>,
+    /// Which candidate it is compared with: the one that reads the same fields.
+    beside: usize,
+    /// CPU seconds of each turn.
+    spent: Vec<f64>,
+}
+
+impl<'a> Candidate<'a> {
+    fn new(name: &'static str, beside: usize, run: impl FnMut() -> usize + 'a) -> Self {
+        Self { name, run: Box::new(run), beside, spent: Vec::new() }
+    }
+
+    /// The median turn, in microseconds.
+    fn median(&self) -> f64 {
+        let mut spent = self.spent.clone();
+        spent.sort_by(f64::total_cmp);
+        spent[spent.len() / 2] * 1e6
+    }
+}
 
 fn main() {
     let children: Vec<_> = (0..MORE_PROCESSES)
@@ -30,35 +50,33 @@ fn main() {
     // The first answer takes two samples; from then on one is kept.
     ask("{}");
     std::thread::sleep(Duration::from_millis(250));
-    let mut candidates: Vec<Candidate<'_>> = vec![
-        ("raw loop: stat, owner, command line", Box::new(raw_loop), Vec::new()),
-        ("query, 50 rows (default)", Box::new(|| ask("{}")), Vec::new()),
-        ("query, all rows", Box::new(|| ask(r#"{"limit":1000}"#)), Vec::new()),
-        ("query, text filter", Box::new(|| ask(r#"{"text":"no process has this"}"#)), Vec::new()),
-        ("ps aux", Box::new(ps), Vec::new()),
+    let mut candidates = [
+        Candidate::new("raw loop: stat, owner, command line", 0, || raw_loop(false)),
+        Candidate::new("raw loop: and the control group", 1, || raw_loop(true)),
+        Candidate::new("query, 50 rows (default)", 0, || ask("{}")),
+        Candidate::new("query, text filter", 0, || ask(r#"{"text":"no process has this"}"#)),
+        // Each row names its unit, which is in the control group.
+        Candidate::new("query, all rows", 1, || ask(r#"{"limit":1000}"#)),
+        Candidate::new("ps aux", 0, ps),
     ];
     for _ in 0..TURNS {
-        for (_, run, spent) in &mut candidates {
+        for candidate in &mut candidates {
             // Beyond the shortest interval between samples, so that no candidate waits for one.
             std::thread::sleep(Duration::from_millis(45));
             let before = cpu_seconds();
-            std::hint::black_box(run());
-            spent.push(cpu_seconds() - before);
+            std::hint::black_box((candidate.run)());
+            candidate.spent.push(cpu_seconds() - before);
         }
     }
-    let count = raw_loop();
-    let mut raw = 0.0;
-    for (name, _, spent) in &mut candidates {
-        spent.sort_by(f64::total_cmp);
-        let median = spent[spent.len() / 2] * 1e6;
-        if raw == 0.0 {
-            raw = median;
-        }
+    let count = raw_loop(false);
+    for candidate in &candidates {
+        let median = candidate.median();
         #[expect(clippy::cast_precision_loss, reason = "a number of processes")]
         let each = median / count as f64;
         println!(
-            "{name:<40} {count:>5} processes  {median:>9.0} us CPU  {each:>6.2} us each  ratio {:>5.2}",
-            median / raw
+            "{:<40} {count:>5} processes  {median:>9.0} us CPU  {each:>6.2} us each  ratio {:>5.2}",
+            candidate.name,
+            median / candidates[candidate.beside].median()
         );
     }
     for mut child in children {
@@ -90,10 +108,12 @@ struct Bare {
     stat: Vec<u8>,
     uid: u32,
     command: Vec<u8>,
+    control_group: Option<Vec<u8>>,
 }
 
-/// Lists `/proc` and reads each process's `stat` and `cmdline` with three system calls each, and its owner with one.
-fn raw_loop() -> usize {
+/// Lists `/proc` and reads each process's `stat`, `cmdline` and, if asked, `cgroup` with three system calls each, and its
+/// owner with one.
+fn raw_loop(with_control_group: bool) -> usize {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let Ok(proc) = openat(CWD, c"/proc", flags, Mode::empty()) else { return 0 };
     let mut listing = [MaybeUninit::uninit(); 16 << 10];
@@ -116,8 +136,9 @@ fn raw_loop() -> usize {
             Some(buffer[..length].to_vec())
         };
         let (Some(stat), Some(command)) = (read("/stat\0"), read("/cmdline\0")) else { continue };
+        let control_group = with_control_group.then(|| read("/cgroup\0")).flatten();
         let Ok(attributes) = statat(&proc, entry.file_name(), AtFlags::empty()) else { continue };
-        processes.push(Bare { pid: name.to_vec(), stat, uid: attributes.st_uid, command });
+        processes.push(Bare { pid: name.to_vec(), stat, uid: attributes.st_uid, command, control_group });
     }
     std::hint::black_box(&processes).len()
 }
