@@ -35,6 +35,11 @@ pub struct Failure {
 impl Outcome {
     /// Reads the text of a tool's answer.
     pub fn read(text: &str) -> Self {
+        // The gateway holds arguments against the tool's schema, and repeats them as JSON when it refuses them.
+        if text.starts_with("Validation failed for tool ") {
+            let refusal = text.split("Received arguments").next().unwrap_or(text);
+            return Self::Failure(Failure::from_sentence(refusal));
+        }
         let Some(value) = json_in(text) else {
             return Self::Failure(Failure::from_sentence(text));
         };
@@ -174,6 +179,16 @@ mod tests {
         assert_eq!(found.code, "unknown_query");
         assert_eq!(found.message, "no query `x` (unknown_query)");
         assert_eq!(failure(r#"{"error":{"message":"no","code":"forbidden"}}"#).code, "forbidden");
+    }
+
+    #[test]
+    fn arguments_that_the_gateway_refused_are_an_error_though_they_are_repeated() {
+        let refusal = failure(
+            "Validation failed for tool \"system_query\":\n  - query: must be equal to one of the allowed values\n\n\
+             Received arguments:\n{\n  \"query\": \"procceses\"\n}",
+        );
+        assert_eq!(refusal.code, "tool_error");
+        assert!(refusal.message.ends_with("one of the allowed values"), "{}", refusal.message);
     }
 
     #[test]
