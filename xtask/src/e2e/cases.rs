@@ -1,7 +1,7 @@
 //! The turns of the end-to-end test: what is said, which tools that calls, what the answer has to hold, and what has to
 //! be on the ledger afterwards. Together they call every tool that the plugin registers.
 
-use super::machine::Machine;
+use super::machine::{LOGGED, Machine};
 
 /// One turn.
 pub(crate) struct Case {
@@ -79,22 +79,22 @@ pub(crate) fn cases(machine: &Machine, newest: u64) -> Vec<Case> {
             records: vec![query("network")],
         },
         Case {
-            say: "What is the status of systemd-journald.service?".to_owned(),
+            say: format!("What is the status of {LOGGED}?"),
             tools: &["service_status"],
             holds: vec!["systemd-journald".to_owned(), systemd("is active (running)")],
             records: vec![query("service")],
         },
         Case {
-            say: "Show me the last log lines of systemd-journald.service".to_owned(),
+            say: format!("Show me the last log lines of {LOGGED}"),
             tools: &["journal_logs"],
-            holds: vec![if machine.systemd { "systemd-journald" } else { "_unavailable" }.to_owned()],
+            holds: vec![machine.journal.clone()],
             records: vec![query("journal")],
         },
         Case {
-            // An error of agentd reaches the model as its code, and with the names that are near.
-            say: "Ask for a query that does not exist".to_owned(),
+            // An error of agentd reaches the model with its code and the argument at fault.
+            say: "Ask for a billion processes".to_owned(),
             tools: &["system_query"],
-            holds: vec!["unknown_query".to_owned(), "processes".to_owned()],
+            holds: vec!["invalid_argument".to_owned(), "limit".to_owned()],
             records: Vec::new(),
         },
     ]

@@ -2,10 +2,14 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use anyhow::{Context, Result};
 
 use crate::project;
+
+/// A unit that logs wherever there is a journal.
+pub(crate) const LOGGED: &str = "systemd-journald.service";
 
 /// Facts that an answer has to hold.
 #[derive(Debug)]
@@ -20,6 +24,8 @@ pub(crate) struct Machine {
     pub(crate) interfaces: Vec<String>,
     /// Whether systemd is process 1 (`sd_booted(3)`).
     pub(crate) systemd: bool,
+    /// What an answer about the log of [`LOGGED`] holds.
+    pub(crate) journal: String,
     /// A word that was never used before.
     pub(crate) word: String,
     /// A folder made for this run; it holds one file, named after the word, whose only line ends with the word reversed.
@@ -51,6 +57,7 @@ impl Machine {
             memory: format!("{:.1} GiB", total / 1024.0 / 1024.0),
             interfaces,
             systemd: Path::new("/run/systemd/system").is_dir(),
+            journal: journal()?,
             word: format!("quokka{}", random.split('-').next().unwrap_or_default()),
             folder: folder.to_owned(),
         };
@@ -68,4 +75,17 @@ impl Machine {
     pub(crate) fn reversed(&self) -> String {
         self.word.chars().rev().collect()
     }
+}
+
+/// The last message of [`LOGGED`], as journalctl(1) has it; where it has none, or is not there, what is said of that.
+fn journal() -> Result<String> {
+    let Some(program) = crate::command::find("journalctl") else {
+        return Ok("journal_unavailable".to_owned());
+    };
+    let mut command = Command::new(program);
+    command.args(["--quiet", "--unit", LOGGED, "--lines", "1", "--output", "cat"]);
+    let printed = crate::command::output(&mut command)?;
+    let last = printed.lines().next().unwrap_or_default();
+    // The scripted model shows the beginning of a long message only.
+    Ok(if last.is_empty() { "The journal has nothing".to_owned() } else { last.chars().take(60).collect() })
 }

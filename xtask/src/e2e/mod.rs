@@ -15,6 +15,7 @@ use anyhow::{Context, Result, bail, ensure};
 use serde_json::Value;
 
 use self::cases::{Case, cases};
+use self::ledger::Evidence;
 use self::machine::Machine;
 use crate::command::{output, root};
 use crate::progress::Step;
@@ -50,12 +51,12 @@ pub(crate) fn run(_: &Arguments) -> Result<()> {
         let options = Options { state: state.clone(), port: None, model: None };
         let mut stack = Stack::start(options, &binaries, &runtime).await?;
         let tested = test(&mut stack, &binaries, &runtime, &machine).await;
-        let agentd_state = stack.places().agentd_state();
+        let evidence = Evidence::of(stack.places(), &binaries, &runtime);
         stack.stop().await;
         tested?;
-        ledger::is_whole(&binaries, &agentd_state)?;
-        ledger::tampering_is_found(&binaries, &agentd_state, &state.join("copy"), &machine.word)?;
-        passed("the ledger is whole, and a changed byte in a copy of it is found");
+        evidence.is_whole()?;
+        evidence.tampering_is_found(&state.join("copies"), &machine.word)?;
+        passed("the ledger is whole; an edit, a deletion and a cut in copies of it are found");
         Ok(())
     })
 }
@@ -73,7 +74,9 @@ async fn test(stack: &mut Stack, binaries: &Binaries, runtime: &Runtime, machine
         passed(&format!("{} ({} events)", case.say, turn.events.len()));
     }
     what_is_remembered_is_a_file(stack, machine)?;
-    ledger::is_whole(binaries, &stack.places().agentd_state())?;
+    // Signed now, and appended to the file of checkpoints: agentd does it by itself only every minute.
+    stack.client().checkpoint().await?;
+    Evidence::of(stack.places(), binaries, runtime).is_whole()?;
     openclaw_finds_nothing_wrong(stack, runtime)?;
 
     stack.stop_agentd().await;

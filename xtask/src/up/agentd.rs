@@ -48,6 +48,8 @@ fn configuration(places: &Places, identity: Identity) -> Result<String> {
         "operator = {{ path = {}{operator_group}, mode = \"0660\" }}",
         quoted(&places.operator_socket())?
     )?;
+    writeln!(text, "[ledger]")?;
+    writeln!(text, "checkpoint_file = {}", quoted(&places.checkpoints())?)?;
     writeln!(text, "[memory]")?;
     writeln!(text, "directory = {}", quoted(&places.memory())?)?;
     Ok(text)

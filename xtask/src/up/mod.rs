@@ -112,9 +112,10 @@ fn banner(stack: &Stack, binaries: &Binaries) {
     eprintln!("  gateway  {}, on {}", stack.identity().describe(), stack.gateway().address);
     eprintln!("  logs     {}", places.logs().display());
     eprintln!(
-        "  check    {} verify-ledger --state-dir {}",
+        "  check    {} verify-ledger --state-dir {} --trusted {}",
         binaries.agentctl().display(),
-        places.agentd_state().display()
+        places.agentd_state().display(),
+        places.checkpoints().display()
     );
     eprintln!("  /quit or Ctrl-C stops all of it.");
     eprintln!();

@@ -88,6 +88,11 @@ impl Places {
         self.root.join("agentd")
     }
 
+    /// The file outside of agentd's state that each signed checkpoint is appended to.
+    pub(crate) fn checkpoints(&self) -> PathBuf {
+        self.root.join("checkpoints")
+    }
+
     /// The memory's markdown files.
     pub(crate) fn memory(&self) -> PathBuf {
         self.root.join("memory")
