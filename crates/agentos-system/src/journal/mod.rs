@@ -8,6 +8,7 @@ pub(crate) mod boots;
 mod export;
 
 use std::ops::ControlFlow;
+use std::path::Path;
 use std::time::Duration;
 
 use agentos_api::query::Journal;
@@ -221,11 +222,9 @@ impl Request {
     /// Why there is no entry, where that is an error.
     fn explain(&self, ended: &Ended) -> Result<(), QueryError> {
         let said = ended.stderr.lines().last().unwrap_or_default();
-        if said.contains("No journal files") {
-            return Err(unavailable("no journal is stored on this machine, or agentd may not read it"));
-        }
         if ended.status.success() {
-            return Ok(());
+            // journalctl says nothing when there is nothing it could have read.
+            return if is_stored() { Ok(()) } else { Err(unavailable(NOT_STORED)) };
         }
         let lower = said.to_lowercase();
         if self.grep.is_some() && lower.contains("pattern") && !lower.contains("without pattern") {
@@ -238,7 +237,9 @@ impl Request {
                 Some(boot) if lower.contains("boot") => {
                     Err(QueryError::not_found(format!("the boot {boot}")))
                 }
-                _ if said.is_empty() && self.grep.is_some() => Ok(()),
+                // What it answers when nothing matches.
+                _ if said.is_empty() && self.grep.is_some() && is_stored() => Ok(()),
+                _ if said.is_empty() && !is_stored() => Err(unavailable(NOT_STORED)),
                 _ => Err(unavailable(format!("journalctl failed: {said}"))),
             },
         }
@@ -283,6 +284,22 @@ impl Page {
         }
         ControlFlow::Continue(())
     }
+}
+
+const NOT_STORED: &str = "no journal is stored on this machine, or agentd may not read it";
+
+/// Whether there is a file of the journal that could be read: journald keeps one from its start on, in a directory named
+/// after the machine's id.
+fn is_stored() -> bool {
+    /// Directories and files looked at.
+    const MAX_ENTRIES: usize = 10_000;
+    let entries = |path: &Path| std::fs::read_dir(path).into_iter().flatten().flatten().take(MAX_ENTRIES);
+    let is_journal =
+        |path: &Path| path.extension().is_some_and(|suffix| suffix == "journal" || suffix == "journal~");
+    ["/run/log/journal", "/var/log/journal"].iter().any(|directory| {
+        entries(Path::new(directory))
+            .any(|machine| entries(&machine.path()).any(|file| is_journal(&file.path())))
+    })
 }
 
 /// journalctl, or the reason why there is no journal.

@@ -97,6 +97,21 @@ fn the_answer_ends_at_its_size() {
     assert!(page.entries.iter().map(|entry| entry.message.len()).sum::<usize>() <= MAX_ANSWER_BYTES);
 }
 
+#[test]
+fn a_machine_without_a_journal_says_so() {
+    let machine = Machine::new(crate::MachineOptions::default());
+    for args in ["{}", r#"{"unit":"nobody-installed-this"}"#, r#"{"grep":"x{40}y"}"#] {
+        match machine.query("journal", args.as_bytes(), Viewer::default()) {
+            Ok(_) => assert!(is_stored(), "{args}: an empty answer would say that nothing happened"),
+            Err(QueryError::Unavailable { code, .. }) => {
+                assert!(!is_stored() || Program::find("journalctl").is_none(), "{args}");
+                assert_eq!(code, "journal_unavailable");
+            }
+            Err(error) => panic!("{args}: {error}"),
+        }
+    }
+}
+
 proptest! {
     #[test]
     fn no_value_from_outside_becomes_an_option(
