@@ -1,6 +1,6 @@
 //! The RFC 6962 tree: its growing edge, and the checks of the two proofs. Nothing here reads a database.
 
-use crate::digest::{Digest, sha256};
+use crate::digest::{Digest, sha256_of};
 
 /// How many hashes one tile holds (C2SP tlog-tiles).
 pub(crate) const TILE_WIDTH: usize = 256;
@@ -14,12 +14,12 @@ pub(crate) fn node(left: &Digest, right: &Digest) -> Digest {
     let mut data = [1; 65];
     data[1..33].copy_from_slice(left);
     data[33..].copy_from_slice(right);
-    sha256(&[&data])
+    sha256_of(&data)
 }
 
 /// The root of the empty tree: the hash of nothing.
 pub fn empty_root() -> Digest {
-    sha256(&[])
+    sha256_of(&[])
 }
 
 /// The root of a complete subtree, from its `2^k` hashes of one level. Nothing for no hashes.
@@ -179,6 +179,7 @@ pub fn verify_consistency(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::digest::sha256;
 
     /// RFC 6962, section 2.1, word for word.
     fn naive_root(leaves: &[Digest]) -> Digest {

@@ -6,7 +6,7 @@
 
 use std::io::Write as _;
 
-use crate::digest::{Digest, from_hex, hex_bytes, sha256};
+use crate::digest::{Digest, from_hex, hex_bytes, sha256, sha256_of};
 
 /// The fields that the hash covers, as they stand in the table.
 #[derive(Clone, Copy, Debug)]
@@ -89,7 +89,7 @@ pub fn leaf_hash(id: u64, hash: &Digest) -> Digest {
     data[5..end].copy_from_slice(digits);
     data[end + 3] = 32;
     data[end + 4..end + 36].copy_from_slice(hash);
-    sha256(&[&data[..end + 36]])
+    sha256_of(&data[..end + 36])
 }
 
 /// Finds the first field that is not as the format has it.
@@ -97,6 +97,14 @@ pub fn leaf_hash(id: u64, hash: &Digest) -> Digest {
 /// # Errors
 /// [`FieldError`] names the field.
 pub fn check(fields: &Fields<'_>) -> Result<(), FieldError> {
+    if from_hex(fields.prev_hash).is_none() {
+        return Err(FieldError::Malformed("prev_hash"));
+    }
+    check_content(fields)
+}
+
+/// [`check`] where `prev_hash` is known to be well formed, since it is compared with a hash that is.
+pub(crate) fn check_content(fields: &Fields<'_>) -> Result<(), FieldError> {
     if fields.id == 0 {
         return Err(FieldError::Malformed("id"));
     }
@@ -108,9 +116,6 @@ pub fn check(fields: &Fields<'_>) -> Result<(), FieldError> {
     }
     if !is_name(fields.actor, agentos_api::event::MAX_ACTOR_BYTES, &ACTOR_BYTES) {
         return Err(FieldError::Malformed("actor"));
-    }
-    if from_hex(fields.prev_hash).is_none() {
-        return Err(FieldError::Malformed("prev_hash"));
     }
     if repeats(fields) { Ok(()) } else { Err(FieldError::NotRepeated) }
 }
