@@ -4,9 +4,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
 
-use crate::codegen;
 use crate::command::{self, cargo};
-use crate::tools;
+use crate::{codegen, e2e, plugin, runtime, tools, vm};
 
 /// Options of `cargo xtask test`.
 #[derive(Debug, clap::Args)]
@@ -31,6 +30,9 @@ const STEPS: &[Step] = &[
     Step { name: "clippy", what: "lints, all warnings are errors", run: clippy },
     Step { name: "deny", what: "licences, duplicate and banned crates", run: deny },
     Step { name: "rust", what: "unit and integration tests", run: rust },
+    Step { name: "plugin", what: "the OpenClaw plugin: types and tests", run: plugin },
+    Step { name: "e2e", what: "a real gateway, each tool called in an agent's turn", run: end_to_end },
+    Step { name: "vm", what: "agentd against a real systemd, in nspawn", run: vm },
     Step { name: "doc", what: "examples in the documentation", run: doc },
 ];
 
@@ -101,6 +103,22 @@ fn rust() -> Result<()> {
         "--locked",
         "--no-fail-fast",
     ]))
+}
+
+fn plugin() -> Result<()> {
+    plugin::test(&runtime::install()?)
+}
+
+fn end_to_end() -> Result<()> {
+    e2e::run(&e2e::Arguments::default())
+}
+
+fn vm() -> Result<()> {
+    if !rustix::process::geteuid().is_root() {
+        eprintln!("NOT RUN: booting a machine needs root (run it with: sudo -E cargo xtask test vm)");
+        return Ok(());
+    }
+    vm::test()
 }
 
 fn doc() -> Result<()> {

@@ -52,3 +52,11 @@ pub(crate) fn run(arguments: Arguments) -> Result<()> {
         }
     }
 }
+
+/// Runs every check inside the machine.
+///
+/// # Errors
+/// As [`run`].
+pub(crate) fn test() -> Result<()> {
+    run(Arguments { action: Action::Test(test::Arguments::default()) })
+}

@@ -14,7 +14,7 @@ use crate::command::{cargo, run as run_command, target_directory};
 use crate::progress::Step;
 
 /// Which checks, and how.
-#[derive(Debug, Args)]
+#[derive(Debug, Default, Args)]
 pub(crate) struct Arguments {
     /// Only checks whose statement contains this text.
     #[arg(value_name = "TEXT")]
