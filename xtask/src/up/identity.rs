@@ -1,6 +1,8 @@
 //! Whom the gateway runs as. Started by root, it gets a user number of its own that reaches agentd's socket for the
 //! agent and nothing else; started by anybody else, it has that person's powers.
 
+use std::fs;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
 use anyhow::{Result, bail};
@@ -20,23 +22,26 @@ pub(crate) enum Identity {
 const UNUSED: std::ops::Range<u32> = 60_578..61_184;
 
 impl Identity {
-    /// The identity for a gateway whose state is in `state`: the same number each time, one that nobody has.
+    /// The identity for a gateway whose files are in `folder`: whoever has them already, or else a number that nobody has.
     ///
     /// # Errors
     /// When every number that may be used is taken.
-    pub(crate) fn choose(state: &Path) -> Result<Self> {
+    pub(crate) fn choose(folder: &Path) -> Result<Self> {
         if !rustix::process::geteuid().is_root() {
             return Ok(Self::Same);
         }
-        let digest = digest(&SHA256, state.as_os_str().as_encoded_bytes());
+        if let Ok(metadata) = fs::symlink_metadata(folder)
+            && UNUSED.contains(&metadata.uid())
+            && is_free(metadata.uid())
+        {
+            return Ok(Self::Separate(metadata.uid()));
+        }
+        let digest = digest(&SHA256, folder.as_os_str().as_encoded_bytes());
         let seed = digest.as_ref().iter().take(4).fold(0_u32, |seed, byte| (seed << 8) | u32::from(*byte));
         let count = UNUSED.end - UNUSED.start;
         for step in 0..count {
             let number = UNUSED.start + (seed % count + step) % count;
-            // An error of the name service is not "nobody": the next number is tried.
-            if matches!(User::from_uid(Uid::from_raw(number)), Ok(None))
-                && matches!(Group::from_gid(Gid::from_raw(number)), Ok(None))
-            {
+            if is_free(number) {
                 return Ok(Self::Separate(number));
             }
         }
@@ -67,6 +72,12 @@ impl Identity {
             ),
         }
     }
+}
+
+/// Whether neither a user nor a group has this number. An error of the name service is not "nobody".
+fn is_free(number: u32) -> bool {
+    matches!(User::from_uid(Uid::from_raw(number)), Ok(None))
+        && matches!(Group::from_gid(Gid::from_raw(number)), Ok(None))
 }
 
 #[cfg(test)]

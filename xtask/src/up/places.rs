@@ -26,13 +26,14 @@ impl Places {
     ///
     /// # Errors
     /// When another stack runs in them, they cannot be made, or a path is too long for a socket.
-    pub(crate) fn take(root: &Path, identity: Identity) -> Result<Self> {
+    pub(crate) fn take(root: &Path) -> Result<Self> {
         project::make_folder(root)?;
         let root = fs::canonicalize(root).with_context(|| format!("cannot use {}", root.display()))?;
         let owner = fs::metadata(&root)?.uid();
         if owner != rustix::process::geteuid().as_raw() {
             bail!("{} belongs to user {owner}; name a folder of yours with --state", root.display());
         }
+        let identity = Identity::choose(&root.join("gateway"))?;
         if matches!(identity, Identity::Separate(_)) {
             project::require_enterable(&root)?;
         }
@@ -66,6 +67,11 @@ impl Places {
         }
         places.make_own(&places.workspace())?;
         Ok(places)
+    }
+
+    /// Whom the gateway runs as.
+    pub(crate) fn identity(&self) -> Identity {
+        self.identity
     }
 
     /// agentd's socket for the agent.

@@ -33,7 +33,6 @@ pub(crate) struct Options {
 /// A running stack.
 pub(crate) struct Stack {
     places: Places,
-    identity: Identity,
     model: Model,
     agentd: Part,
     scripted: Option<Part>,
@@ -57,8 +56,8 @@ impl Stack {
     /// When a part does not start: then those that did are stopped.
     pub(crate) async fn start(options: Options, binaries: &Binaries, runtime: &Runtime) -> Result<Self> {
         let port = port::choose(options.port)?;
-        let identity = Identity::choose(&options.state)?;
-        let places = Places::take(&options.state, identity)?;
+        let places = Places::take(&options.state)?;
+        let identity = places.identity();
         plugin::lay_out(&places.plugin())?;
         workspace::fill(&places)?;
         let step = Step::begin("starting agentd");
@@ -74,7 +73,7 @@ impl Stack {
         let gateway = gateway::start(runtime, &places, identity, &model, port).await?;
         step.done();
         let client = Client::new(places.operator_socket());
-        Ok(Self { places, identity, model, agentd, scripted, gateway, client })
+        Ok(Self { places, model, agentd, scripted, gateway, client })
     }
 
     /// Its folders.
@@ -84,7 +83,7 @@ impl Stack {
 
     /// Whom the gateway runs as.
     pub(crate) fn identity(&self) -> Identity {
-        self.identity
+        self.places.identity()
     }
 
     /// The model that answers.
