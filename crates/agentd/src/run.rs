@@ -47,6 +47,8 @@ pub(crate) fn run(config: Config) -> Result<()> {
     if let Err(error) = record_own(&ledger, "agentd.stop", &json!({ "pid": std::process::id() })) {
         tracing::warn!("the stop is not recorded: {error:#}");
     }
+    // The ledger before the lock: the next agentd may start at once.
+    drop(ledger);
     drop(state);
     served
 }

@@ -262,6 +262,8 @@ impl Ledger {
     /// [`AppendError::Closed`]; reading goes on.
     pub fn close(&self) {
         self.shared.queue.close();
+        // The writer's connection has to be the last one: then SQLite moves the log into the database and removes it.
+        self.readers.close_idle();
         if let Some(writer) = lock(&self.writer).take() {
             let _ = writer.join();
         }

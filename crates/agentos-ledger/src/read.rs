@@ -40,6 +40,11 @@ impl Readers {
         &self.path
     }
 
+    /// Closes the connections that nobody uses just now.
+    pub(crate) fn close_idle(&self) {
+        lock(&self.idle).clear();
+    }
+
     fn failed(&self, source: rusqlite::Error) -> LedgerError {
         LedgerError::Database { action: "read", path: self.path.clone(), source }
     }

@@ -166,6 +166,20 @@ fn a_closed_ledger_answers_closed_and_can_still_be_read() {
 }
 
 #[test]
+fn after_a_close_the_database_is_one_file_also_where_it_was_read() {
+    let directory = TempDir::new().unwrap();
+    let ledger = open(directory.path());
+    for number in 1..=5 {
+        ledger.append_blocking(event(number)).unwrap();
+    }
+    assert_eq!(ledger.page(&EventFilter::default()).unwrap().events.len(), 5);
+    drop(ledger);
+    for name in [format!("{DATABASE_FILE}-wal"), format!("{DATABASE_FILE}-shm")] {
+        assert!(!directory.path().join(&name).exists(), "{name} is left");
+    }
+}
+
+#[test]
 fn subscribers_hear_of_new_events_until_they_leave() {
     let directory = TempDir::new().unwrap();
     let ledger = open(directory.path());
