@@ -82,10 +82,17 @@ fn journal() -> Result<String> {
     let Some(program) = crate::command::find("journalctl") else {
         return Ok("journal_unavailable".to_owned());
     };
-    let mut command = Command::new(program);
-    command.args(["--quiet", "--unit", LOGGED, "--lines", "1", "--output", "cat"]);
-    let printed = crate::command::output(&mut command)?;
-    let last = printed.lines().next().unwrap_or_default();
-    // The scripted model shows the beginning of a long message only.
-    Ok(if last.is_empty() { "The journal has nothing".to_owned() } else { last.chars().take(60).collect() })
+    let last = |unit: &[&str]| {
+        let mut command = Command::new(&program);
+        command.args(["--quiet", "--lines", "1", "--output", "cat"]).args(unit);
+        crate::command::output(&mut command)
+    };
+    let of_unit = last(&["--unit", LOGGED])?;
+    Ok(match of_unit.lines().next() {
+        // The scripted model shows the beginning of a long message only.
+        Some(message) => message.chars().take(60).collect(),
+        // A machine that never ran journald has no journal, which is not the same as one in which nothing happened.
+        None if last(&[])?.is_empty() => "journal_unavailable".to_owned(),
+        None => "The journal has nothing".to_owned(),
+    })
 }
