@@ -14,7 +14,8 @@ use serde_json::{Value, json};
 fn start_and_stop_are_on_the_record_and_the_sockets_go_with_it() {
     let directory = tempfile::tempdir().unwrap();
     let daemon = Daemon::start(directory.path());
-    let (agent, operator, log) = (daemon.agent(), daemon.operator(), daemon.directory.join("state/ledger.db-wal"));
+    let (agent, operator, log) =
+        (daemon.agent(), daemon.operator(), daemon.directory.join("state/ledger.db-wal"));
     assert_eq!(daemon.events("agentd.start").len(), 1);
     assert!(daemon.stop().success());
     assert!(!agent.exists() && !operator.exists());

@@ -2,7 +2,7 @@
 
 mod common;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -101,28 +101,30 @@ fn a_locked_database_means_503_and_nothing_read_until_it_is_free() {
     assert_eq!(recalled["chunks"].as_array().unwrap().len(), 0);
 }
 
-/// A file system of a few megabytes, mounted for one test. Needs root, as agentd itself does.
-struct SmallFileSystem<'a>(&'a Path);
+/// A file system of a few megabytes for agentd's state, mounted for one test. Needs root, as agentd itself does.
+struct SmallFileSystem(PathBuf);
 
-impl<'a> SmallFileSystem<'a> {
-    fn mount(path: &'a Path) -> Self {
+impl SmallFileSystem {
+    fn below(directory: &Path) -> Self {
+        let state = directory.join("state");
+        std::fs::create_dir(&state).unwrap();
         let mounted = Command::new("mount")
             .args(["-t", "tmpfs", "-o", "size=2m,mode=0700", "tmpfs"])
-            .arg(path)
+            .arg(&state)
             .status();
         assert!(mounted.unwrap().success());
-        Self(path)
+        Self(state)
     }
 
     fn make_read_only(&self) {
-        let mounted = Command::new("mount").args(["-o", "remount,ro"]).arg(self.0).status();
+        let mounted = Command::new("mount").args(["-o", "remount,ro"]).arg(&self.0).status();
         assert!(mounted.unwrap().success());
     }
 }
 
-impl Drop for SmallFileSystem<'_> {
+impl Drop for SmallFileSystem {
     fn drop(&mut self) {
-        let _ = Command::new("umount").args(["--lazy"]).arg(self.0).status();
+        let _ = Command::new("umount").args(["--lazy"]).arg(&self.0).status();
     }
 }
 
@@ -141,12 +143,10 @@ fn a_full_disk_means_503_until_there_is_room_and_nothing_acknowledged_is_lost() 
         return;
     }
     let directory = tempfile::tempdir().unwrap();
-    let state = directory.path().join("state");
-    std::fs::create_dir(&state).unwrap();
-    let small = SmallFileSystem::mount(&state);
+    let small = SmallFileSystem::below(directory.path());
     let daemon = Daemon::start(directory.path());
     let mut acknowledged = 0_u32;
-    let ballast = state.join("ballast");
+    let ballast = small.0.join("ballast");
     std::fs::write(&ballast, vec![0; 1 << 20]).unwrap();
     let refused = loop {
         let answer = daemon.query("os", &json!({}));
@@ -176,9 +176,7 @@ fn on_a_read_only_file_system_nothing_is_served() {
         return;
     }
     let directory = tempfile::tempdir().unwrap();
-    let state = directory.path().join("state");
-    std::fs::create_dir(&state).unwrap();
-    let small = SmallFileSystem::mount(&state);
+    let small = SmallFileSystem::below(directory.path());
     let daemon = Daemon::start(directory.path());
     assert_eq!(daemon.query("os", &json!({})).status, 200);
     assert!(daemon.stop().success());

@@ -112,7 +112,7 @@ fn banner(stack: &Stack, binaries: &Binaries) {
     eprintln!("  gateway  {}, on {}", stack.identity().describe(), stack.gateway().address);
     eprintln!("  logs     {}", places.logs().display());
     eprintln!(
-        "  check    {} verify-ledger --state-dir {} --trusted {}",
+        "  check    {} verify-ledger --full --state-dir {} --trusted {}",
         binaries.agentctl().display(),
         places.agentd_state().display(),
         places.checkpoints().display()

@@ -20,12 +20,14 @@ use crate::output::{Cell, Output, Style, Table, count, counted};
 /// reordered rows and duplicated ids, and says which event is the first that is not as it was recorded. What root did
 /// after the last checkpoint that was kept elsewhere cannot be found: keep one with `agentctl checkpoint --save`.
 ///
-/// Exits with 0 when the ledger is whole, with 1 when it is not, with 5 when it could not be checked. Reads only;
+/// With a trusted checkpoint only what came after it is read; `--full` reads all of it again.
+///
+/// Exits with 0 when what was read is whole, with 1 when it is not, with 5 when it could not be checked. Reads only;
 /// agentd may be running.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  \
     agentctl verify-ledger\n  \
-    agentctl verify-ledger --trusted /mnt/stick/checkpoint --public-key /mnt/stick/ledger.vkey\n  \
+    agentctl verify-ledger --full --trusted /mnt/stick/checkpoint --public-key /mnt/stick/ledger.vkey\n  \
     agentctl verify-ledger ./copy/ledger.db --json")]
 pub(crate) struct Arguments {
     /// The database, or the directory it is in
@@ -49,8 +51,10 @@ pub(crate) struct Arguments {
 #[derive(Debug, Serialize)]
 #[serde(tag = "verdict", rename_all = "snake_case")]
 enum Verdict {
-    /// Nothing speaks against the ledger.
+    /// Every event was read, and nothing speaks against the ledger.
     Whole { path: PathBuf, report: Report },
+    /// Nothing speaks against the events after the trusted checkpoint; those it covers were not read.
+    WholeSinceTrusted { path: PathBuf, report: Report },
     /// Something does.
     Tampered { path: PathBuf, reason: String, violation: Option<Violation> },
 }
@@ -59,7 +63,7 @@ pub(crate) fn run(context: &mut Context, arguments: &Arguments) -> Result<Exit, 
     let path = arguments.database();
     let verdict = arguments.check(&path, &context.output)?;
     let exit = match &verdict {
-        Verdict::Whole { .. } => Exit::Well,
+        Verdict::Whole { .. } | Verdict::WholeSinceTrusted { .. } => Exit::Well,
         Verdict::Tampered { .. } => Exit::NotWell,
     };
     let output = &mut context.output;
@@ -68,7 +72,9 @@ pub(crate) fn run(context: &mut Context, arguments: &Arguments) -> Result<Exit, 
         return Ok(exit);
     }
     match verdict {
-        Verdict::Whole { path, report } => show_report(output, &path, &report, arguments)?,
+        Verdict::Whole { path, report } | Verdict::WholeSinceTrusted { path, report } => {
+            show_report(output, &path, &report, arguments)?;
+        }
         Verdict::Tampered { path, reason, violation } => {
             show_tampering(output, &path, &reason, violation.as_ref())?;
             output.note(
@@ -122,6 +128,9 @@ impl Arguments {
             options = options.reading_all();
         }
         match verify(path, options) {
+            Ok(report) if report.read < report.size => {
+                Ok(Verdict::WholeSinceTrusted { path: path.to_owned(), report })
+            }
             Ok(report) => Ok(Verdict::Whole { path: path.to_owned(), report }),
             Err(VerifyError::Violation(violation)) => tampered(violation.to_string(), Some(violation)),
             Err(VerifyError::Missing { .. }) => match evidence(path, trusted.is_some()) {
@@ -210,12 +219,18 @@ fn show_report(
     report: &Report,
     arguments: &Arguments,
 ) -> Result<(), CliError> {
-    output.line(&[Cell::styled("The ledger is whole.", Style::Good)])?;
+    // What was not read is not vouched for: its rows may have been edited since, which only reading them shows.
+    let headline = if report.read < report.size {
+        "The ledger is whole from the trusted checkpoint on."
+    } else {
+        "The ledger is whole."
+    };
+    output.line(&[Cell::styled(headline, Style::Good)])?;
     let mut table = Table::fields();
     table.field("ledger", path.display().to_string());
     let events = match report.trusted {
         Some(trusted) if report.read < report.size => format!(
-            "{}, of which {} were read; the trusted checkpoint vouches for the first {}",
+            "{}, of which {} were read; --full also reads the first {}, which the checkpoint covers",
             count(report.size),
             count(report.read),
             count(trusted)

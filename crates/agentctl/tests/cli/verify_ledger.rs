@@ -42,9 +42,24 @@ fn with_a_trusted_checkpoint_only_what_is_new_is_read() {
     let run = verify(&agentd, &["--trusted", "kept", "--public-key", "kept.vkey", "--json"]).with(0);
     let report = &run.json()["report"];
     assert_eq!(report["trusted"], report["size"].as_u64().unwrap() - report["read"].as_u64().unwrap());
-    assert_eq!(run.json()["verdict"], "whole");
+    assert_eq!(run.json()["verdict"], "whole_since_trusted");
     let full = verify(&agentd, &["--trusted", "kept", "--full", "--json"]).with(0);
     assert_eq!(full.json()["report"]["read"], report["size"]);
+}
+
+#[test]
+fn an_edit_below_the_trusted_checkpoint_is_never_called_whole_and_found_by_reading_all() {
+    let agentd = recorded();
+    tamper(&agentd, "UPDATE events SET payload = replace(payload, 'agentd', 'nobody') WHERE id = 1");
+    let quick = verify(&agentd, &["--trusted", "kept"]).with(0);
+    assert!(
+        quick.stdout.starts_with("The ledger is whole from the trusted checkpoint on.\n"),
+        "{}",
+        quick.stdout
+    );
+    assert!(quick.stdout.contains("--full"), "{}", quick.stdout);
+    let full = verify(&agentd, &["--trusted", "kept", "--full"]).with(1);
+    assert!(full.stdout.contains("event 1"), "{}", full.stdout);
 }
 
 #[test]
