@@ -8,6 +8,7 @@ use agentos_ledger::{Ledger, LedgerOptions, NewEvent};
 use agentos_memory::{Memory, MemoryOptions};
 use agentos_system::{Machine, MachineOptions};
 use anyhow::{Context, Result};
+use jiff::tz::TimeZone;
 use serde_json::json;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Semaphore, watch};
@@ -136,8 +137,10 @@ fn open_ledger(config: &Config, state: &StateDirectory) -> Result<Ledger> {
 fn open_memory(config: &Config, state: &StateDirectory) -> Result<Memory> {
     let directory = config.memory_directory();
     std::fs::create_dir_all(&directory).with_context(|| format!("cannot make {}", directory.display()))?;
-    Memory::open(MemoryOptions::new(directory, state.path().join("memory-index.db")))
-        .context("the memory cannot be used")
+    let mut options = MemoryOptions::new(directory, state.path().join("memory-index.db"));
+    // A day's file is the day of the people at this machine.
+    options.time_zone = TimeZone::system();
+    Memory::open(options).context("the memory cannot be used")
 }
 
 /// Records what agentd itself does, and waits until it is durable.

@@ -64,6 +64,22 @@ fn what_was_stored_is_recalled_and_the_ledger_keeps_no_copy_of_it() {
     assert!(event.contains("sha256") && !event.contains("canary-5512") && !event.contains("four"), "{event}");
 }
 
+#[test]
+fn a_memory_is_kept_under_the_machines_own_day() {
+    // Fourteen hours ahead of UTC and twelve behind it: at any moment at least one of them has another day than UTC.
+    for (zone, hours) in [("AAA-14", 14), ("BBB12", -12)] {
+        let directory = tempfile::tempdir().unwrap();
+        let mut command = common::command(directory.path(), "");
+        command.env("TZ", zone);
+        let daemon = Daemon::spawn(directory.path(), command);
+        let day = || jiff::tz::offset(hours).to_datetime(jiff::Timestamp::now()).date().to_string();
+        let before = day();
+        let stored = daemon.post("/memory/store", r#"{"summary":"what day is it"}"#).json();
+        let file = stored["file"].as_str().unwrap();
+        assert!([before, day()].iter().any(|day| *file == format!("memory/{day}.md")), "{zone}: {file}");
+    }
+}
+
 /// Asks until the answer has this status: the ledger recovers by itself, at its own pace.
 fn eventually(daemon: &Daemon, status: u16) {
     let started = Instant::now();
