@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+use agentos_api::event::{Event, EventFilter, Order};
 use agentos_api::{Problem, Query};
 use agentos_client::{Client, ClientError};
 use anyhow::{Context, Result, bail};
@@ -40,6 +41,16 @@ impl Ask {
         self.runtime
             .block_on(self.client.query::<Q>(&args))
             .with_context(|| format!("{} did not answer", Q::NAME))
+    }
+
+    /// The events of one type, oldest first.
+    ///
+    /// # Errors
+    /// What agentd answered instead.
+    pub(super) fn events(&self, kind: &str) -> Result<Vec<Event>> {
+        let filter =
+            EventFilter { kind: Some(kind.parse()?), order: Some(Order::Oldest), ..EventFilter::default() };
+        Ok(self.runtime.block_on(self.client.events_page(&filter)).map_err(anyhow_error)?.events)
     }
 
     /// The problem that a query ends in.

@@ -7,6 +7,7 @@ mod ask;
 mod checks;
 mod fixtures;
 mod image;
+mod installed;
 mod nspawn;
 mod test;
 

@@ -9,7 +9,7 @@ use clap::Args;
 use super::ask::Ask;
 use super::checks::CHECKS;
 use super::nspawn::{Guest, Share};
-use super::{fixtures, image};
+use super::{fixtures, image, installed};
 use crate::command::{cargo, run as run_command, target_directory};
 use crate::progress::Step;
 
@@ -24,11 +24,6 @@ pub(crate) struct Arguments {
     measure: bool,
 }
 
-/// Sockets without groups: everybody inside is root.
-const CONFIGURATION: &str = "state_directory = \"/var/lib/agentos\"\n\
-    [sockets.agent]\npath = \"/run/agentos/agentd.sock\"\n\
-    [sockets.operator]\npath = \"/run/agentos/operator.sock\"\n";
-
 const START_TIME: Duration = Duration::from_secs(20);
 
 /// Builds, boots, sets up, asks.
@@ -37,7 +32,7 @@ const START_TIME: Duration = Duration::from_secs(20);
 /// How many checks failed; each is printed with what was answered.
 pub(super) fn run(arguments: &Arguments) -> Result<()> {
     run_command(cargo().args(["build", "--quiet", "--package", "agentd"]))?;
-    let share = Share { from: target_directory().join("debug/agentd"), to: "/usr/local/bin/agentd" };
+    let share = Share { from: target_directory().join("debug/agentd"), to: installed::PROGRAM };
     let guest = Guest::boot(&image::prepare()?, &[share])?;
     let step = Step::begin("Setting up what is asked about");
     fixtures::install(&guest)?;
@@ -69,17 +64,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<()> {
 
 fn start_agentd(guest: &Guest) -> Result<Ask> {
     let step = Step::begin("Starting agentd");
-    std::fs::create_dir_all(guest.path("/etc/agentos"))?;
-    std::fs::write(guest.path("/etc/agentos/agentd.toml"), CONFIGURATION)?;
-    guest.run(&[
-        "systemd-run",
-        "--quiet",
-        "--unit=agentd",
-        "--property=RuntimeDirectory=agentos",
-        "--property=StateDirectory=agentos",
-        "--property=StateDirectoryMode=0700",
-        "/usr/local/bin/agentd",
-    ])?;
+    installed::install(guest)?;
     let ask = Ask::new(guest.path("/run/agentos/agentd.sock"))?;
     let deadline = Instant::now() + START_TIME;
     while !ask.is_up() {
