@@ -12,6 +12,9 @@ use std::time::{Duration, Instant};
 use agentos_api::event::{Actor, EventType};
 use agentos_ledger::{Ledger, LedgerOptions, NewEvent};
 
+#[path = "../tests/common/mod.rs"]
+mod common;
+
 const ROUNDS: usize = 5;
 const EVENTS: u64 = 1_000_000;
 
@@ -187,17 +190,8 @@ struct Daemon {
 impl Daemon {
     fn start(directory: &Path) -> Self {
         std::fs::create_dir_all(directory).expect("a directory");
-        let config = directory.join("agentd.toml");
-        let path = |name: &str| directory.join(name).display().to_string();
-        let text = format!(
-            "state_directory = {:?}\n[sockets]\nagent = {{ path = {:?} }}\noperator = {{ path = {:?} }}\n",
-            path("state"),
-            path("agent.sock"),
-            path("operator.sock")
-        );
-        std::fs::write(&config, text).expect("a configuration");
-        let mut command = Command::new(env!("CARGO_BIN_EXE_agentd"));
-        command.arg("--config").arg(&config).env("AGENTD_LOG", "error");
+        let mut command = common::command(directory, "");
+        command.env("AGENTD_LOG", "error");
         Self::spawn(command, directory.join("agent.sock"))
     }
 
@@ -208,7 +202,6 @@ impl Daemon {
     }
 
     fn spawn(mut command: Command, socket: PathBuf) -> Self {
-        let _ = std::fs::metadata(&socket);
         let child = command.stdin(Stdio::null()).spawn().expect("a server");
         let daemon = Self { child, socket };
         let started = Instant::now();

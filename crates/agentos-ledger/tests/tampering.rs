@@ -9,6 +9,7 @@ use agentos_ledger::{
     Ledger, LedgerError, PUBLIC_KEY_FILE, VerifyError, VerifyOptions, Violation, ViolationKind, verify,
 };
 use common::{append, database, ledger_of, open, options, recompute_hashes, recompute_tiles, tamper};
+use tempfile::TempDir;
 
 fn violation_with(directory: &Path, options: VerifyOptions<'_>) -> Violation {
     match verify(&database(directory), options) {
@@ -416,14 +417,20 @@ fn from_a_trusted_checkpoint_only_what_is_new_is_read() {
     }
 }
 
-#[test]
-fn what_departs_from_a_trusted_checkpoint_is_found_and_located() {
+/// A ledger of 700 events, and the checkpoint that covers the first 500.
+fn grown_past_a_checkpoint() -> (TempDir, String) {
     let directory = ledger_of(500);
     let note: String =
         tamper(directory.path()).query_row("SELECT note FROM checkpoints", [], |row| row.get(0)).unwrap();
     let ledger = open(directory.path());
     append(&ledger, 501, 700);
     drop(ledger);
+    (directory, note)
+}
+
+#[test]
+fn what_departs_from_a_trusted_checkpoint_is_found_and_located() {
+    let (directory, note) = grown_past_a_checkpoint();
     let connection = tamper(directory.path());
     connection
         .execute_batch("UPDATE events SET payload = replace(payload, 'eating', 'holding') WHERE id = 123")
@@ -440,12 +447,7 @@ fn what_departs_from_a_trusted_checkpoint_is_found_and_located() {
 
 #[test]
 fn what_is_new_behind_a_trusted_checkpoint_is_still_checked() {
-    let directory = ledger_of(500);
-    let note: String =
-        tamper(directory.path()).query_row("SELECT note FROM checkpoints", [], |row| row.get(0)).unwrap();
-    let ledger = open(directory.path());
-    append(&ledger, 501, 700);
-    drop(ledger);
+    let (directory, note) = grown_past_a_checkpoint();
     let connection = tamper(directory.path());
     connection
         .execute_batch("UPDATE events SET payload = replace(payload, 'eating', 'holding') WHERE id = 501")
@@ -527,7 +529,7 @@ fn a_copy_with_its_log_is_verified_with_what_the_log_holds() {
     let directory = ledger_of(100);
     let ledger = open(directory.path());
     append(&ledger, 101, 200);
-    let copies = tempfile::TempDir::new().unwrap();
+    let copies = TempDir::new().unwrap();
     let copy = copies.path().join("ledger.db");
     fs::copy(ledger.path(), &copy).unwrap();
     fs::copy(directory.path().join("ledger.db-wal"), copies.path().join("ledger.db-wal")).unwrap();

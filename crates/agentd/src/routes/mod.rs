@@ -75,3 +75,21 @@ async fn wrong_method(method: Method, uri: Uri) -> Refusal {
             .with_hint("GET /openapi.json describes all routes"),
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_paths_offered_as_near_are_the_documented_ones() {
+        let document = agentos_api::openapi::document();
+        let documented: Vec<&str> = document["paths"]
+            .as_object()
+            .unwrap()
+            .keys()
+            .map(String::as_str)
+            .filter(|path| !path.contains('{'))
+            .collect();
+        assert_eq!(documented, PATHS);
+    }
+}
