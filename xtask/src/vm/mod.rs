@@ -1,15 +1,27 @@
-//! A machine of its own for what a development machine cannot show: a Debian with systemd as process 1, booted in
-//! systemd-nspawn in about a second, with a network and control groups of its own, thrown away afterwards.
+//! Machines of their own for what a development machine cannot show: a Debian with systemd as process 1, thrown away
+//! afterwards.
 //!
-//! Needs root, Linux and apt. What is installed into it is fixed in [`image`]; it is built once and kept in the cache.
+//! In systemd-nspawn one boots in about a second, on the host's kernel, with a network and control groups of its own: the
+//! everyday test. In QEMU one has a kernel and a disk of its own, and a plug that can be pulled. The same file system,
+//! fixed in [`image`], serves both, and the live medium too.
+//!
+//! Needs root, Linux and apt. What is costly to make is made once and kept in the cache.
 
+mod agentos;
 mod ask;
+mod bootstrap;
 mod checks;
+mod disk;
 mod fixtures;
 mod image;
+mod initrd;
 mod installed;
+mod kernel;
 mod nspawn;
+mod qemu;
+mod qemu_test;
 mod test;
+mod workshop;
 
 use anyhow::{Result, bail};
 use clap::{Args, Subcommand};
@@ -27,6 +39,8 @@ pub(crate) struct Arguments {
 enum Action {
     /// Run agentd against the real systemd, journal, logind and packet filter inside, and check its answers.
     Test(test::Arguments),
+    /// Boot with a kernel and a disk of its own, cut the power while agentd records, and count what is lost.
+    TestQemu(qemu_test::Arguments),
     /// Boot, run a command inside as root, and power off.
     Run {
         /// The command and its arguments.
@@ -45,6 +59,7 @@ pub(crate) fn run(arguments: Arguments) -> Result<()> {
     }
     match arguments.action {
         Action::Test(arguments) => test::run(&arguments),
+        Action::TestQemu(arguments) => qemu_test::run(&arguments),
         Action::Run { command } => {
             let guest = Guest::boot(&image::prepare()?, &[] as &[Share])?;
             let status = guest.command(&command).status()?;
