@@ -8,7 +8,7 @@ use std::process::Command;
 use anyhow::{Context, Result};
 use tempfile::TempDir;
 
-use super::bootstrap::{Suite, directory};
+use super::bootstrap::directory;
 use super::kernel::Kernel;
 use super::workshop::{Workshop, inside};
 use super::{agentos, image};
@@ -16,6 +16,9 @@ use crate::command::run;
 
 /// The size of the disk of a machine; what is not written takes no room.
 const DISK_BYTES: u64 = 2 << 30;
+
+/// The name of a folder in which a system is put together, before the number of the process that does it.
+const WORK: &str = "work-";
 
 /// Units that cost seconds under emulation, and that a machine of one disk without a screen and a network does not need.
 const NEEDLESS: [&str; 22] = [
@@ -49,14 +52,17 @@ pub(super) struct System {
 }
 
 impl System {
-    /// Debian `suite` with agentos installed in it, and the kernel's modules.
+    /// A copy of `debian` with agentos installed in it, and the kernel's modules.
     ///
     /// # Errors
     /// When something cannot be built or copied.
-    pub(super) fn stage(suite: &Suite, kernel: &Kernel) -> Result<Self> {
-        let folder = tempfile::Builder::new().prefix("work-").tempdir_in(directory()?)?;
+    pub(super) fn stage(debian: &Path, kernel: &Kernel) -> Result<Self> {
+        remove_left_over()?;
+        let folder = tempfile::Builder::new()
+            .prefix(&format!("{WORK}{}-", std::process::id()))
+            .tempdir_in(directory()?)?;
         let system = Self { folder };
-        copy(&image::debian(suite)?, &system.root())?;
+        copy(debian, &system.root())?;
         let modules = system.root().join("usr/lib/modules");
         fs::create_dir_all(&modules)?;
         copy(&kernel.modules(), &modules.join(kernel.release()))?;
@@ -121,6 +127,20 @@ impl System {
             .arg(&root)
             .arg(file))
     }
+}
+
+/// Removes the folders of builds that were ended from outside, and so could not do it themselves.
+fn remove_left_over() -> Result<()> {
+    for entry in fs::read_dir(directory()?)? {
+        let entry = entry?;
+        let name = entry.file_name();
+        let owner =
+            name.to_str().and_then(|name| name.strip_prefix(WORK)?.split('-').next()?.parse::<u32>().ok());
+        if owner.is_some_and(|owner| !Path::new(&format!("/proc/{owner}")).exists()) {
+            fs::remove_dir_all(entry.path())?;
+        }
+    }
+    Ok(())
 }
 
 /// Copies a tree with all its owners and modes, sharing the blocks where the file system can.

@@ -33,6 +33,15 @@ pub(super) fn debian(suite: &Suite) -> Result<PathBuf> {
     tree(&Tree { name: "root", suite, variant: "minbase", packages: PACKAGES, finish: configure })
 }
 
+/// The file system of a live medium of `suite`: the same, with what finds names in a network that nobody configured.
+///
+/// # Errors
+/// When the build fails.
+pub(super) fn live(suite: &Suite) -> Result<PathBuf> {
+    let packages = format!("{PACKAGES},systemd-resolved");
+    tree(&Tree { name: "live", suite, variant: "minbase", packages: &packages, finish: configure })
+}
+
 /// Makes the journal persistent and quiets what only a real machine needs.
 fn configure(root: &Path) -> Result<()> {
     fs::write(root.join("etc/hostname"), "agentos-test\n")?;

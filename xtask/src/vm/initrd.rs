@@ -34,7 +34,7 @@ const APPLETS: [&str; 12] = [
 const FOR_DISK: [&str; 5] = ["virtio_pci", "virtio_blk", "virtio_console", "virtio_rng", "ext4"];
 
 /// Modules of a live medium: what it may be in, and what its file systems are.
-const FOR_MEDIUM: [&str; 14] = [
+const FOR_MEDIUM: [&str; 20] = [
     "virtio_pci",
     "virtio_blk",
     "virtio_console",
@@ -49,6 +49,12 @@ const FOR_MEDIUM: [&str; 14] = [
     "loop",
     "erofs",
     "overlay",
+    "xhci_pci",
+    "ehci_pci",
+    "ohci_pci",
+    "uhci_hcd",
+    "usb_storage",
+    "uas",
 ];
 
 /// Where the root file system is.

@@ -21,6 +21,15 @@ use self::modules::Dependencies;
 const MAX_KERNEL_BYTES: u64 = 256 << 20;
 const MAX_MODULE_BYTES: u64 = 32 << 20;
 
+/// For which machines a kernel is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Flavour {
+    /// Virtual ones: small.
+    Virtual,
+    /// Any PC.
+    Any,
+}
+
 /// A kernel of Debian.
 pub(super) struct Kernel {
     tree: PathBuf,
@@ -36,18 +45,16 @@ pub(super) struct Module {
 }
 
 impl Kernel {
-    /// The kernel for virtual machines of `suite`, got if it is not there.
+    /// The kernel of `suite`, got if it is not there.
     ///
     /// # Errors
     /// When it cannot be got, or is not what a Debian kernel looks like.
-    pub(super) fn get(suite: &Suite, workshop: &Workshop) -> Result<Self> {
-        let tree = tree(&Tree {
-            name: "kernel",
-            suite,
-            variant: "extract",
-            packages: "linux-image-cloud-amd64",
-            finish: merge,
-        })?;
+    pub(super) fn get(suite: &Suite, flavour: Flavour, workshop: &Workshop) -> Result<Self> {
+        let (name, packages) = match flavour {
+            Flavour::Virtual => ("kernel", "linux-image-cloud-amd64"),
+            Flavour::Any => ("kernel-any", "linux-image-amd64"),
+        };
+        let tree = tree(&Tree { name, suite, variant: "extract", packages, finish: merge })?;
         let release = only_entry(&tree.join("lib/modules")).context("the kernel's package has no modules")?;
         let kernel = Self { tree, release };
         let _lock = lock()?;

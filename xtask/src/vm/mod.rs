@@ -9,6 +9,7 @@
 
 mod agentos;
 mod ask;
+mod bootable;
 mod bootstrap;
 mod checks;
 mod disk;
@@ -16,10 +17,14 @@ mod fixtures;
 mod image;
 mod initrd;
 mod installed;
+mod interactive;
+mod iso;
 mod kernel;
 mod nspawn;
+mod power_cut;
 mod qemu;
 mod qemu_test;
+mod replay;
 mod test;
 mod workshop;
 
@@ -41,6 +46,14 @@ enum Action {
     Test(test::Arguments),
     /// Boot with a kernel and a disk of its own, cut the power while agentd records, and count what is lost.
     TestQemu(qemu_test::Arguments),
+    /// Boot a machine in QEMU, with a kernel and a disk of its own, and its console on this terminal.
+    Qemu(interactive::Qemu),
+    /// Boot a machine in nspawn with agentd in it, and open a shell in it.
+    Shell,
+    /// Boot a machine in nspawn with agentd in it, and say how to enter it.
+    Nspawn,
+    /// Build a medium that starts AgentOS on any PC without touching its disks.
+    Iso(iso::Arguments),
     /// Boot, run a command inside as root, and power off.
     Run {
         /// The command and its arguments.
@@ -60,6 +73,10 @@ pub(crate) fn run(arguments: Arguments) -> Result<()> {
     match arguments.action {
         Action::Test(arguments) => test::run(&arguments),
         Action::TestQemu(arguments) => qemu_test::run(&arguments),
+        Action::Qemu(arguments) => interactive::qemu(&arguments),
+        Action::Shell => interactive::shell(),
+        Action::Nspawn => interactive::nspawn(),
+        Action::Iso(arguments) => iso::run(&arguments),
         Action::Run { command } => {
             let guest = Guest::boot(&image::prepare()?, &[] as &[Share])?;
             let status = guest.command(&command).status()?;
@@ -67,6 +84,22 @@ pub(crate) fn run(arguments: Arguments) -> Result<()> {
             if status.success() { Ok(()) } else { bail!("{status}: {}", command.join(" ")) }
         }
     }
+}
+
+/// Starts a machine in QEMU, and cuts its power.
+///
+/// # Errors
+/// As [`run`].
+pub(crate) fn test_qemu() -> Result<()> {
+    run(Arguments { action: Action::TestQemu(qemu_test::Arguments::default()) })
+}
+
+/// Builds the live medium and starts it.
+///
+/// # Errors
+/// As [`run`].
+pub(crate) fn test_iso() -> Result<()> {
+    run(Arguments { action: Action::Iso(iso::Arguments::test()) })
 }
 
 /// Runs every check inside the machine.

@@ -1,15 +1,15 @@
 //! The archive format that the kernel unpacks (Documentation/driver-api/early-userspace/buffer-format.rst), as much of
 //! it as is needed here.
 
-const DIRECTORY: u32 = 0o040_755;
-const REGULAR: u32 = 0o100_000;
-const LINK: u32 = 0o120_777;
+const DIRECTORY: usize = 0o040_755;
+const REGULAR: usize = 0o100_000;
+const LINK: usize = 0o120_777;
 
 /// An archive that grows.
 #[derive(Default)]
 pub(super) struct Archive {
     bytes: Vec<u8>,
-    entries: u32,
+    entries: usize,
 }
 
 impl Archive {
@@ -19,7 +19,7 @@ impl Archive {
     }
 
     /// Adds a file.
-    pub(super) fn file(&mut self, path: &str, mode: u32, content: &[u8]) {
+    pub(super) fn file(&mut self, path: &str, mode: usize, content: &[u8]) {
         self.entry(path, REGULAR | mode, content);
     }
 
@@ -34,15 +34,20 @@ impl Archive {
         self.bytes
     }
 
-    fn entry(&mut self, path: &str, mode: u32, content: &[u8]) {
+    fn entry(&mut self, path: &str, mode: usize, content: &[u8]) {
         self.entries += 1;
-        // Number, mode, user, group, links, time, size, device and its own device (two numbers each), name, checksum.
-        let fields =
-            [self.entries, mode, 0, 0, 1, 0, content.len() as u32, 0, 0, 0, 0, path.len() as u32 + 1, 0];
         self.bytes.extend_from_slice(b"070701");
-        for field in fields {
-            self.bytes.extend_from_slice(format!("{field:08x}").as_bytes());
-        }
+        let mut field = |number: usize| self.bytes.extend_from_slice(format!("{number:08x}").as_bytes());
+        field(self.entries);
+        field(mode);
+        // User, group, links, time.
+        [0, 0, 1, 0].into_iter().for_each(&mut field);
+        field(content.len());
+        // The device it is on and the device it is, two numbers each.
+        [0; 4].into_iter().for_each(&mut field);
+        field(path.len() + 1);
+        // A checksum that this kind of archive does not have.
+        field(0);
         self.bytes.extend_from_slice(path.as_bytes());
         self.bytes.push(0);
         self.pad();

@@ -104,7 +104,8 @@ mod tests {
     proptest! {
         #[test]
         fn each_module_comes_once_even_in_a_circle(lines in proptest::collection::vec(("[a-d]", "[a-d ]{0,6}"), 0..8)) {
-            let dep: String = lines.iter().map(|(module, needs)| format!("{module}: {needs}\n")).collect();
+            let lines: Vec<String> = lines.iter().map(|(module, needs)| format!("{module}: {needs}")).collect();
+            let dep = lines.join("\n");
             let dependencies = Dependencies::parse(&dep, "", "a\nb\nc\nd\n");
             let order = dependencies.order(&["a", "b", "c", "d"]).unwrap();
             let once: BTreeSet<_> = order.iter().collect();

@@ -15,8 +15,6 @@ use serde_json::{Value, json};
 
 /// The longest answer that is read: the agent captures 16 MiB of output, which grows by a third on the way.
 const MAX_ANSWER_BYTES: usize = 48 << 20;
-/// How much of a file goes into one request.
-const CHUNK_BYTES: usize = 1 << 20;
 /// How long an answer may take that needs no work.
 const ANSWER_TIME: Duration = Duration::from_secs(30);
 
@@ -52,12 +50,9 @@ impl Agent {
     ///
     /// # Errors
     /// When it cannot be started, does not end in time, or the agent does not answer.
-    pub(super) fn execute(&self, words: &[&str], input: &[u8], within: Duration) -> Result<Finished> {
+    pub(super) fn execute(&self, words: &[&str], within: Duration) -> Result<Finished> {
         let (program, rest) = words.split_first().context("no program is named")?;
-        let mut request = json!({ "path": program, "arg": rest, "capture-output": true });
-        if !input.is_empty() {
-            request["input-data"] = BASE64_STANDARD.encode(input).into();
-        }
+        let request = json!({ "path": program, "arg": rest, "capture-output": true });
         let started = self.ask("guest-exec", &request, ANSWER_TIME)?;
         let process = started.get("pid").and_then(Value::as_i64).context("the agent names no process")?;
         let deadline = Instant::now() + within;
@@ -73,19 +68,6 @@ impl Agent {
             std::thread::sleep(pause);
             pause = (pause * 3 / 2).min(Duration::from_millis(500));
         }
-    }
-
-    /// Writes a file.
-    ///
-    /// # Errors
-    /// When the machine refuses it, or the agent does not answer.
-    pub(super) fn write(&self, path: &str, content: &[u8]) -> Result<()> {
-        let handle = self.ask("guest-file-open", &json!({ "path": path, "mode": "w" }), ANSWER_TIME)?;
-        for chunk in content.chunks(CHUNK_BYTES) {
-            let text = BASE64_STANDARD.encode(chunk);
-            self.ask("guest-file-write", &json!({ "handle": handle, "buf-b64": text }), ANSWER_TIME)?;
-        }
-        self.ask("guest-file-close", &json!({ "handle": handle }), ANSWER_TIME).map(drop)
     }
 
     /// Tells the machine to power off; it does not answer.
@@ -132,7 +114,7 @@ fn send(stream: &mut UnixStream, command: &str, arguments: &Value) -> Result<()>
 fn line(stream: &mut UnixStream, within: Duration) -> Result<Vec<u8>> {
     let deadline = Instant::now() + within;
     let mut line = Vec::new();
-    let mut chunk = [0; 1 << 16];
+    let mut chunk = vec![0; 1 << 16];
     loop {
         let left = deadline.saturating_duration_since(Instant::now());
         if left.is_zero() {

@@ -35,8 +35,8 @@ const KERNEL_COMMAND_LINE: &str = "console=ttyS0 quiet loglevel=4 panic=-1 oops=
 
 /// What a machine starts from.
 pub(super) enum Start<'a> {
-    /// A kernel and its initrd, put into memory by QEMU; more words for the kernel's command line.
-    Kernel { vmlinux: &'a Path, initrd: &'a Path, words: &'a str },
+    /// A kernel and its initrd, put into memory by QEMU.
+    Kernel { vmlinux: &'a Path, initrd: &'a Path },
     /// A medium in its drive, by the firmware of a PC.
     Bios { medium: &'a Path },
     /// A medium in its drive, by UEFI.
@@ -111,7 +111,7 @@ impl Machine {
         }
         let words = ["/usr/bin/systemctl", "is-system-running", "--wait"];
         let left = deadline.saturating_duration_since(Instant::now());
-        let finished = self.agent.execute(&words, b"", left).with_context(|| self.console())?;
+        let finished = self.agent.execute(&words, left).with_context(|| self.console())?;
         Ok(String::from_utf8_lossy(&finished.stdout).trim().to_owned())
     }
 
@@ -135,7 +135,7 @@ impl Machine {
     /// # Errors
     /// When it cannot be run, or does not end.
     pub(super) fn execute(&self, words: &[&str]) -> Result<Finished> {
-        self.agent.execute(words, b"", COMMAND_TIME)
+        self.agent.execute(words, COMMAND_TIME)
     }
 
     /// Runs a program inside as root and gives what it printed.
@@ -158,14 +158,6 @@ impl Machine {
     /// When they do not end with 0.
     pub(super) fn shell(&self, script: &str) -> Result<String> {
         self.run(&["/bin/sh", "-ec", script])
-    }
-
-    /// Writes a file inside.
-    ///
-    /// # Errors
-    /// When the machine refuses it.
-    pub(super) fn write(&self, path: &str, content: &[u8]) -> Result<()> {
-        self.agent.write(path, content)
     }
 
     /// Begins to read what is written inside to `/dev/virtio-ports/agentos.acknowledged`.
@@ -191,7 +183,7 @@ impl Machine {
     /// As [`Machine::power_off`].
     pub(super) fn reboot(mut self) -> Result<()> {
         // The agent is stopped by what it was told, so its answer may not come.
-        let _ = self.agent.execute(&["/usr/bin/systemctl", "reboot"], b"", Duration::from_secs(5));
+        let _ = self.agent.execute(&["/usr/bin/systemctl", "reboot"], Duration::from_secs(5));
         self.wait_for_end("reboot")
     }
 
@@ -291,17 +283,13 @@ fn command(workshop: &Workshop, start: &Start, disk: Option<&Disk>, more: &[&Pat
     ]);
     command.args(["-device", "virtio-serial-pci"]);
     match start {
-        Start::Kernel { vmlinux, initrd, words } => {
+        Start::Kernel { vmlinux, initrd } => {
             command.arg("-kernel").arg(vmlinux).arg("-initrd").arg(initrd);
-            command.args(["-append", &format!("{KERNEL_COMMAND_LINE} {words}")]);
+            command.args(["-append", KERNEL_COMMAND_LINE]);
         }
         Start::Bios { medium } => drive(&mut command, medium),
         Start::Uefi { medium } => {
-            command.args([
-                "-blockdev",
-                "driver=file,node-name=firmware,read-only=on,filename=/usr/share/OVMF/OVMF_CODE_4M.fd",
-            ]);
-            command.args(["-machine", "pflash0=firmware"]);
+            command.args(["-bios", "/usr/share/ovmf/OVMF.fd"]);
             drive(&mut command, medium);
         }
     }

@@ -34,7 +34,7 @@ impl Port {
     /// How many whole lines have arrived.
     pub(crate) fn count(&self) -> usize {
         let text = self.text.lock().unwrap_or_else(PoisonError::into_inner);
-        text.iter().filter(|byte| **byte == b'\n').count()
+        text.split(|byte| *byte == b'\n').skip(1).count()
     }
 
     /// Every whole line, once the machine is gone.
@@ -52,7 +52,7 @@ impl Port {
 }
 
 fn keep(mut stream: UnixStream, text: &Mutex<Vec<u8>>) {
-    let mut chunk = [0; 1 << 16];
+    let mut chunk = vec![0; 1 << 16];
     // An error is the end as well: QEMU was killed.
     while let Ok(count @ 1..) = stream.read(&mut chunk) {
         let mut text = text.lock().unwrap_or_else(PoisonError::into_inner);
