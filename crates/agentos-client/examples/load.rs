@@ -48,10 +48,10 @@ async fn run(
 }
 
 /// Asks one question after the other until one is not answered.
-async fn call(client: Client, answers: Arc<File>, mark: String, stores: bool) -> Result<(), std::io::Error> {
+async fn call(client: Client, answers: Arc<File>, mark: String, writes: bool) -> Result<(), std::io::Error> {
     for number in 0_u64.. {
         let mark = format!("{mark}{number}");
-        let line = if stores {
+        let line = if writes {
             let request = StoreRequest {
                 summary: mark.clone(),
                 detail: String::new(),

@@ -106,7 +106,8 @@ impl Kernel {
         };
         let dep = list("modules.dep")?;
         let softdep = list("modules.softdep").unwrap_or_default();
-        let dependencies = Dependencies::parse(&dep, &softdep, &list("modules.builtin")?);
+        let alias = list("modules.alias").unwrap_or_default();
+        let dependencies = Dependencies::parse(&dep, &softdep, &alias, &list("modules.builtin")?);
         let order = dependencies.order(wanted)?;
         order.into_iter().map(|path| self.module(path, workshop)).collect()
     }

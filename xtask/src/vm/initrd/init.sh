@@ -44,7 +44,8 @@ mount -t devtmpfs none /dev
 mount -t proc none /proc
 mount -t sysfs none /sys
 for module in /modules/*.ko; do
-    insmod "$module" || echo "initrd: cannot load $module" > /dev/console
+    # Some fit only some processors.
+    insmod "$module" 2> /dev/null || echo "initrd: not loaded: $module" > /dev/kmsg
 done
 case " $(cat /proc/cmdline) " in
     *" agentos.medium "*) medium ;;

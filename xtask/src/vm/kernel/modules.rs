@@ -7,6 +7,8 @@ use anyhow::{Result, bail};
 /// What each module needs.
 pub(super) struct Dependencies<'a> {
     modules: BTreeMap<String, Needs<'a>>,
+    /// Other names, each of one module or several.
+    aliases: BTreeMap<String, Vec<String>>,
     built_in: BTreeSet<String>,
 }
 
@@ -23,7 +25,7 @@ pub(super) fn name(path: &str) -> String {
 
 impl<'a> Dependencies<'a> {
     /// Takes the lists of depmod: lines that do not look like theirs are passed over.
-    pub(super) fn parse(dep: &'a str, softdep: &'a str, builtin: &str) -> Self {
+    pub(super) fn parse(dep: &'a str, softdep: &str, alias: &str, builtin: &str) -> Self {
         let mut modules = BTreeMap::new();
         for line in dep.lines() {
             if let Some((path, needs)) = line.split_once(':') {
@@ -42,7 +44,13 @@ impl<'a> Dependencies<'a> {
                 }
             }
         }
-        Self { modules, built_in: builtin.lines().map(name).collect() }
+        let mut aliases: BTreeMap<String, Vec<String>> = BTreeMap::new();
+        for line in alias.lines() {
+            if let ["alias", other, module] = line.split_whitespace().collect::<Vec<_>>().as_slice() {
+                aliases.entry(name(other)).or_default().push(name(module));
+            }
+        }
+        Self { modules, aliases, built_in: builtin.lines().map(name).collect() }
     }
 
     /// The paths of `wanted` and of all that they need, each after what it needs. What is built in is left out.
@@ -64,13 +72,19 @@ impl<'a> Dependencies<'a> {
     }
 
     fn add<'b>(&'b self, module: &'b str, seen: &mut BTreeSet<&'b str>, order: &mut Vec<&'a str>) {
-        // A soft dependency need not exist: it may be another name of something built in.
-        let Some(needs) = self.modules.get(module) else { return };
-        if seen.insert(module) {
+        if !seen.insert(module) {
+            return;
+        }
+        if let Some(needs) = self.modules.get(module) {
             for needed in &needs.names {
                 self.add(needed, seen, order);
             }
             order.push(needs.path);
+        } else {
+            // A soft dependency need not exist: it may be another name, also of something built in.
+            for other in self.aliases.get(module).into_iter().flatten() {
+                self.add(other, seen, order);
+            }
         }
     }
 }
@@ -85,11 +99,16 @@ mod tests {
                        kernel/b/net_failover.ko.xz: kernel/c/failover.ko.xz\n\
                        kernel/c/failover.ko.xz:\n\
                        kernel/f/soft.ko:\nkernel/f/first.ko:\n";
+    const ALIAS: &str = "# Aliases\nalias crypto-first first\nalias symbol:x soft\n";
 
     #[test]
     fn a_module_comes_after_what_it_needs() {
-        let dependencies =
-            Dependencies::parse(DEP, "softdep soft pre: first absent post: late\n", "kernel/x/ext4.ko\n");
+        let dependencies = Dependencies::parse(
+            DEP,
+            "softdep soft pre: crypto-first absent post: late\n",
+            ALIAS,
+            "kernel/x/ext4.ko\n",
+        );
         let order = dependencies.order(&["virtio_net", "soft", "failover", "ext4"]).unwrap();
         let wanted =
             ["c/failover.ko.xz", "b/net_failover.ko.xz", "a/virtio-net.ko.xz", "f/first.ko", "f/soft.ko"];
@@ -98,7 +117,7 @@ mod tests {
 
     #[test]
     fn a_module_that_is_not_there_is_an_error() {
-        assert!(Dependencies::parse(DEP, "", "").order(&["ext4"]).is_err());
+        assert!(Dependencies::parse(DEP, "", "", "").order(&["ext4"]).is_err());
     }
 
     proptest! {
@@ -106,15 +125,15 @@ mod tests {
         fn each_module_comes_once_even_in_a_circle(lines in proptest::collection::vec(("[a-d]", "[a-d ]{0,6}"), 0..8)) {
             let lines: Vec<String> = lines.iter().map(|(module, needs)| format!("{module}: {needs}")).collect();
             let dep = lines.join("\n");
-            let dependencies = Dependencies::parse(&dep, "", "a\nb\nc\nd\n");
+            let dependencies = Dependencies::parse(&dep, "", "", "a\nb\nc\nd\n");
             let order = dependencies.order(&["a", "b", "c", "d"]).unwrap();
             let once: BTreeSet<_> = order.iter().collect();
             prop_assert_eq!(once.len(), order.len());
         }
 
         #[test]
-        fn no_list_makes_it_panic(dep: String, softdep: String, builtin: String) {
-            drop(Dependencies::parse(&dep, &softdep, &builtin).order(&["a"]));
+        fn no_list_makes_it_panic(dep: String, softdep: String, alias: String, builtin: String) {
+            drop(Dependencies::parse(&dep, &softdep, &alias, &builtin).order(&["a"]));
         }
     }
 }
