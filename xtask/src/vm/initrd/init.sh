@@ -2,7 +2,9 @@
 # Process 1 until the root file system is there.
 
 give_up() {
-    echo "initrd: $1" > /dev/console
+    # By way of the kernel, because it shows it on every console.
+    echo "<0>initrd: $1" > /dev/kmsg
+    sleep 1
     poweroff -f
 }
 
@@ -45,7 +47,7 @@ mount -t proc none /proc
 mount -t sysfs none /sys
 for module in /modules/*.ko; do
     # Some fit only some processors.
-    insmod "$module" 2> /dev/null || echo "initrd: not loaded: $module" > /dev/kmsg
+    insmod "$module" 2> /dev/null || echo "<6>initrd: not loaded: $module" > /dev/kmsg
 done
 case " $(cat /proc/cmdline) " in
     *" agentos.medium "*) medium ;;
