@@ -4,6 +4,7 @@ mod bench;
 mod codegen;
 mod command;
 mod e2e;
+mod package;
 mod plugin;
 mod progress;
 mod project;
@@ -37,6 +38,8 @@ enum Task {
     Bench(bench::Arguments),
     /// Write what is generated from the catalogue: plugin, `OpenAPI` document, templates.
     Codegen(codegen::Arguments),
+    /// Make the Debian package.
+    Package(package::Arguments),
     /// Boot a throw-away machine with systemd, and test against it.
     Vm(vm::Arguments),
 }
@@ -49,6 +52,7 @@ fn main() -> anyhow::Result<()> {
         Task::Test(arguments) => test::run(&arguments),
         Task::Bench(arguments) => bench::bench(&arguments),
         Task::Codegen(arguments) => codegen::run(&arguments),
+        Task::Package(arguments) => package::run(&arguments),
         Task::Vm(arguments) => vm::run(arguments),
     }
 }

@@ -13,8 +13,7 @@ use crate::progress::Step;
 use crate::project::digest_text;
 
 /// What is in it besides the essential packages.
-const PACKAGES: &str =
-    "ca-certificates,dbus,iproute2,libnss-systemd,libpam-systemd,nftables,procps,systemd,systemd-sysv";
+const PACKAGES: &str = "ca-certificates,curl,dbus,iproute2,kmod,libnss-systemd,libpam-systemd,nftables,procps,qemu-guest-agent,systemd,systemd-sysv,udev";
 
 /// How it is made smaller and quicker; a change makes a new image.
 const OPTIONS: [&str; 6] = [

@@ -7,14 +7,16 @@ mod ask;
 mod checks;
 mod fixtures;
 mod image;
-mod installed;
+mod life;
 mod nspawn;
+mod queries;
+mod tally;
 mod test;
 
 use anyhow::{Result, bail};
 use clap::{Args, Subcommand};
 
-use self::nspawn::{Guest, Share};
+use self::nspawn::{Disk, Guest};
 
 /// Boot a throw-away machine with systemd.
 #[derive(Debug, Args)]
@@ -25,7 +27,7 @@ pub(crate) struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Action {
-    /// Run agentd against the real systemd, journal, logind and packet filter inside, and check its answers.
+    /// Install the package inside, and check agentd's answers and the package's life against a real systemd.
     Test(test::Arguments),
     /// Boot, run a command inside as root, and power off.
     Run {
@@ -46,7 +48,7 @@ pub(crate) fn run(arguments: Arguments) -> Result<()> {
     match arguments.action {
         Action::Test(arguments) => test::run(&arguments),
         Action::Run { command } => {
-            let guest = Guest::boot(&image::prepare()?, &[] as &[Share])?;
+            let guest = Guest::boot(&image::prepare()?, &Disk::new()?, &[])?;
             let status = guest.command(&command).status()?;
             guest.power_off()?;
             if status.success() { Ok(()) } else { bail!("{status}: {}", command.join(" ")) }
