@@ -127,7 +127,9 @@ impl SetupError {
             Self::Integrity { .. } => {
                 "do not use that registry before it is known why; name another one with --registry"
             }
-            Self::Archive { .. } => "nothing of it was put in place; the lock file should not name this package",
+            Self::Archive { .. } => {
+                "nothing of it was put in place; the lock file should not name this package"
+            }
             Self::Space { .. } => "make room and run again: what has been fetched is kept",
             Self::Io { source, .. } if source.kind() == io::ErrorKind::StorageFull => {
                 "make room and run again: what has been fetched is kept"

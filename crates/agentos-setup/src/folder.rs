@@ -8,7 +8,9 @@ use std::os::fd::OwnedFd;
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{AtFlags, Gid, Mode, OFlags, Uid, fchmod, fchown, fsync, mkdirat, openat, renameat, unlinkat};
+use rustix::fs::{
+    AtFlags, Gid, Mode, OFlags, Uid, fchmod, fchown, fsync, mkdirat, openat, renameat, unlinkat,
+};
 
 use crate::error::SetupError;
 use crate::progress::{Event, Observer};
@@ -249,7 +251,8 @@ mod tests {
     fn a_pipe_in_place_of_a_file_blocks_nobody() {
         let place = tempfile::tempdir().unwrap();
         let pipe = rustix::fs::CWD;
-        rustix::fs::mknodat(pipe, place.path().join("file"), rustix::fs::FileType::Fifo, Mode::RUSR, 0).unwrap();
+        rustix::fs::mknodat(pipe, place.path().join("file"), rustix::fs::FileType::Fifo, Mode::RUSR, 0)
+            .unwrap();
         let folder = Folder::open(place.path()).unwrap();
         assert!(folder.read("file").is_err());
         assert!(folder.write("file", b"x", Owner::caller(), 0o600).unwrap());

@@ -107,7 +107,9 @@ mod tests {
 
     #[test]
     fn what_proves_nothing_is_refused() {
-        for text in ["", "  ", "sha1-2jmj7l5rSw0yVb/vlWAYkK/YBwk=", "md5-xxxx", "sha512", "sha512-", "sha512-!!"] {
+        for text in
+            ["", "  ", "sha1-2jmj7l5rSw0yVb/vlWAYkK/YBwk=", "md5-xxxx", "sha512", "sha512-", "sha512-!!"]
+        {
             assert!(Integrity::parse(text).is_err(), "{text}");
         }
         let short = hash(2, b"x").replace("sha512", "sha384");

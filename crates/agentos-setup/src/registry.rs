@@ -52,7 +52,9 @@ impl Registry {
         }
         let host = rest.split('/').next().unwrap_or_default();
         match scheme {
-            Scheme::File if !host.is_empty() => return refuse("a file address has three slashes: file:///folder"),
+            Scheme::File if !host.is_empty() => {
+                return refuse("a file address has three slashes: file:///folder");
+            }
             Scheme::Https | Scheme::Http if host.rsplit('@').next().is_none_or(str::is_empty) => {
                 return refuse("it has no host");
             }
@@ -126,7 +128,10 @@ mod tests {
         assert_eq!(registry.to_string(), "https://***@registry.example:8443/npm");
         assert!(!format!("{registry:?}").contains("pa%24s"));
         assert!(!registry.redact("cannot reach https://me:pa%24s@registry.example").contains("pa%24s"));
-        assert_eq!(registry.address_of("a/-/a-1.tgz"), "https://me:pa%24s@registry.example:8443/npm/a/-/a-1.tgz");
+        assert_eq!(
+            registry.address_of("a/-/a-1.tgz"),
+            "https://me:pa%24s@registry.example:8443/npm/a/-/a-1.tgz"
+        );
     }
 
     #[test]

@@ -180,8 +180,11 @@ fn fetch(
 ) -> Result<(), SetupError> {
     let missing = downloads.missing(archives, observer)?;
     if let Some(expected) = options.expected {
-        let present: u64 =
-            archives.iter().filter_map(|archive| fs::metadata(downloads.path(archive)).ok()).map(|m| m.len()).sum();
+        let present: u64 = archives
+            .iter()
+            .filter_map(|archive| fs::metadata(downloads.path(archive)).ok())
+            .map(|m| m.len())
+            .sum();
         let download = if missing.is_empty() { 0 } else { expected.download.saturating_sub(present) };
         let mut needs = vec![(options.downloads, download)];
         needs.extend(parent.map(|parent| (parent, expected.installed)));

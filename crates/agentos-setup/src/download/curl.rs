@@ -125,7 +125,11 @@ impl Batch {
     pub(super) fn end(mut self) -> String {
         let status = self.child.wait().map_or_else(|error| error.to_string(), |status| status.to_string());
         let words = self.words.take().and_then(|words| words.join().ok()).unwrap_or_default();
-        if words.is_empty() { format!("curl ended with {status}") } else { format!("curl ended with {status}: {words}") }
+        if words.is_empty() {
+            format!("curl ended with {status}")
+        } else {
+            format!("curl ended with {status}: {words}")
+        }
     }
 }
 
@@ -176,7 +180,12 @@ mod tests {
     fn lines_of_curl_are_understood_and_others_passed_over() {
         assert_eq!(
             parse("12 6 000 Could not resolve host: x\n"),
-            Some(Report::Ended { number: 12, code: 6, status: 0, message: "Could not resolve host: x".into() })
+            Some(Report::Ended {
+                number: 12,
+                code: 6,
+                status: 0,
+                message: "Could not resolve host: x".into()
+            })
         );
         assert_eq!(
             parse("0 0 200 \n"),

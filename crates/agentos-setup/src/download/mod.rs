@@ -129,7 +129,15 @@ impl Downloads {
                 std::thread::sleep(Duration::from_secs(u64::from(round)));
             }
             let total = missing.len();
-            let failed = self.round(&wanted, missing.len() - wanted.len(), total, &mut received, registry, origin.curl, observer)?;
+            let failed = self.round(
+                &wanted,
+                missing.len() - wanted.len(),
+                total,
+                &mut received,
+                registry,
+                origin.curl,
+                observer,
+            )?;
             if failed.is_empty() {
                 return Ok(());
             }
@@ -223,7 +231,10 @@ impl Downloads {
             return SetupError::Integrity { file: format!("{} from {registry}", archive.place) };
         }
         let no_room = failed.iter().any(|failure| failure.1.is_no_room());
-        if no_room && let Ok(available) = crate::space::available(&self.folder) && available < (16 << 20) {
+        if no_room
+            && let Ok(available) = crate::space::available(&self.folder)
+            && available < (16 << 20)
+        {
             return SetupError::Space {
                 path: self.folder.clone(),
                 available: available / 1_000_000,

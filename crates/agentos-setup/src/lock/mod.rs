@@ -95,8 +95,7 @@ impl Lock {
     pub fn select(&self, platform: &Platform) -> Result<Selection<'_>, String> {
         let mut left_out = BTreeSet::new();
         let mut chosen = BTreeSet::new();
-        let mut selection =
-            Selection { fetched: Vec::new(), bundled: Vec::new(), programs: BTreeMap::new() };
+        let mut selection = Selection { fetched: Vec::new(), bundled: Vec::new(), programs: BTreeMap::new() };
         // Sorted by path: a package comes behind the one that it is inside of.
         for package in &self.packages {
             let inside_of_left_out = package.around().any(|around| left_out.contains(around));
@@ -121,7 +120,10 @@ impl Lock {
             let path = format!("node_modules/{name}");
             match selection.fetched.iter().find(|package| package.path == path) {
                 Some(package) => selection.programs.extend(
-                    package.programs.iter().map(|(program, file)| (program.clone(), format!("{path}/{file}"))),
+                    package
+                        .programs
+                        .iter()
+                        .map(|(program, file)| (program.clone(), format!("{path}/{file}"))),
                 ),
                 None if *optional => {}
                 None => return Err(format!("{name} is asked for, and has no entry")),
@@ -138,7 +140,10 @@ impl Package {
             return Err("it is a link, which is not followed".to_owned());
         }
         if entry.resolved.is_some() {
-            return Err("it names where it comes from; make the lock file with omit-lockfile-registry-resolved".to_owned());
+            return Err(
+                "it names where it comes from; make the lock file with omit-lockfile-registry-resolved"
+                    .to_owned(),
+            );
         }
         let name = entry.name.unwrap_or_else(|| installed.to_owned());
         if !name::is_package(&name) {

@@ -3,7 +3,8 @@ use serde_json::{Value, json};
 
 use super::*;
 
-const HASH: &str = "sha512-z4PhNX7vuL3xVChQ1m2AB9Yg5AULVxXcg/SpIdNs6c5H0NE8XYXysP+DGNKHfuwvY7kxvUdBeoGlODJ6+SfaPg==";
+const HASH: &str =
+    "sha512-z4PhNX7vuL3xVChQ1m2AB9Yg5AULVxXcg/SpIdNs6c5H0NE8XYXysP+DGNKHfuwvY7kxvUdBeoGlODJ6+SfaPg==";
 const LINUX: Platform = Platform { os: "linux", cpu: "x64", libc: "glibc" };
 
 fn lock(packages: &Value) -> String {
@@ -26,7 +27,9 @@ fn the_projects_lock_file_is_followed() {
         let selection = lock.select(&Platform { cpu, ..LINUX }).unwrap();
         let chosen = paths(&selection.fetched);
         assert!(chosen.contains(&"node_modules/openclaw"));
-        assert!(!chosen.iter().any(|path| path.ends_with(&format!("-linux-{other}")) || path.contains("musl")));
+        assert!(
+            !chosen.iter().any(|path| path.ends_with(&format!("-linux-{other}")) || path.contains("musl"))
+        );
         assert_eq!(paths(&selection.bundled), ["node_modules/openclaw/node_modules/chrome-devtools-mcp"]);
         assert_eq!(selection.programs["node"], format!("node_modules/{node}/bin/node"));
         assert_eq!(selection.programs["openclaw"], "node_modules/openclaw/openclaw.mjs");
@@ -49,7 +52,8 @@ fn what_is_not_for_this_platform_is_left_out_with_what_is_inside_of_it() {
 #[test]
 fn what_is_needed_and_not_for_this_platform_is_an_error() {
     let lock =
-        parse(&json!({ "node_modules/a": { "version": "1.0.0", "integrity": HASH, "os": ["win32"] } })).unwrap();
+        parse(&json!({ "node_modules/a": { "version": "1.0.0", "integrity": HASH, "os": ["win32"] } }))
+            .unwrap();
     assert!(lock.select(&LINUX).unwrap_err().contains("node_modules/a is not made for linux"));
     let lock = parse(&json!({ "": { "dependencies": { "a": "1" } } })).unwrap();
     assert!(lock.select(&LINUX).unwrap_err().contains("a is asked for"));
@@ -94,7 +98,8 @@ fn an_entry_that_cannot_be_trusted_is_refused() {
         let error = parse(&json!({ path: entry })).unwrap_err();
         assert!(error.contains(named), "{path}: {error}");
     }
-    let orphan = parse(&json!({ "node_modules/a/node_modules/b": { "version": "1.0.0", "inBundle": true } })).unwrap();
+    let orphan =
+        parse(&json!({ "node_modules/a/node_modules/b": { "version": "1.0.0", "inBundle": true } })).unwrap();
     assert!(orphan.select(&LINUX).unwrap_err().contains("inside of a package"));
     assert!(Lock::parse(r#"{"lockfileVersion":2,"packages":{}}"#).unwrap_err().contains("version 3"));
 }
@@ -110,7 +115,17 @@ fn entries() -> impl Strategy<Value = Value> {
         "[0-9./a-z]{0,6}".prop_map(Value::from),
     ];
     let key = prop::sample::select(vec![
-        "version", "integrity", "name", "link", "inBundle", "optional", "os", "cpu", "bin", "resolved", "dev",
+        "version",
+        "integrity",
+        "name",
+        "link",
+        "inBundle",
+        "optional",
+        "os",
+        "cpu",
+        "bin",
+        "resolved",
+        "dev",
     ]);
     let entry = prop::collection::btree_map(key, leaf, 0..6).prop_map(|entry| json!(entry));
     prop::collection::btree_map(path, entry, 0..6).prop_map(|entries| json!(entries))

@@ -42,10 +42,14 @@ pub(super) fn fill(
     let mut done = 0;
     // A package's folder is made before those inside of it.
     for packages in by_depth.into_values() {
-        several(&packages, |package| put(package, folder, downloads), |_| {
-            done += 1;
-            observer.tell(Event::Unpacking { done, total });
-        })?;
+        several(
+            &packages,
+            |package| put(package, folder, downloads),
+            |_| {
+                done += 1;
+                observer.tell(Event::Unpacking { done, total });
+            },
+        )?;
     }
     for package in &selection.bundled {
         let inner = folder.join(&package.path);
@@ -69,7 +73,11 @@ fn require_room(folder: &Path, selection: &Selection<'_>, downloads: &Downloads)
     }
     if sum > MOST {
         return Err(SetupError::Refused {
-            message: format!("the archives unpack to {} MB; {} are the most", sum / 1_000_000, MOST / 1_000_000),
+            message: format!(
+                "the archives unpack to {} MB; {} are the most",
+                sum / 1_000_000,
+                MOST / 1_000_000
+            ),
             hint: "see what the lock file names".to_owned(),
         });
     }
