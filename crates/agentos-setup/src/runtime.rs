@@ -251,9 +251,14 @@ impl Runtime {
         self.folder.join("bin/openclaw")
     }
 
-    /// The package `name` as it is installed.
-    pub fn package(&self, name: &str) -> PathBuf {
-        self.folder.join("node_modules").join(name)
+    /// The folder that holds `node`.
+    pub fn node_folder(&self) -> PathBuf {
+        self.folder.join("bin")
+    }
+
+    /// OpenClaw's package.
+    pub fn openclaw_package(&self) -> PathBuf {
+        self.folder.join("node_modules/openclaw")
     }
 
     /// Whether the link beside the runtimes leads to it.

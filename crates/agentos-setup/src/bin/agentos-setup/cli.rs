@@ -44,9 +44,9 @@ pub(crate) struct Cli {
     #[arg(long, value_name = "DIR", conflicts_with_all = ["offline", "no_start", "model_key_file", "model_key_env"])]
     pub(crate) download_only: Option<PathBuf>,
     /// The package registry or mirror; without it the one of gateway.toml, or that the package was built with
-    #[arg(long, value_name = "URL", conflicts_with = "offline")]
+    #[arg(long, value_name = "URL")]
     pub(crate) registry: Option<String>,
-    /// Fetch nothing; use what was downloaded before
+    /// Use no network: only what was downloaded before, and a mirror on this machine (file:///…)
     #[arg(long)]
     pub(crate) offline: bool,
     /// Leave the services as they are

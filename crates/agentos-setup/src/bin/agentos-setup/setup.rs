@@ -9,7 +9,7 @@ use agentos_setup::keys::Key;
 use agentos_setup::layout::Layout;
 use agentos_setup::runtime::{Expected, Options, Pinned, Runtime, prune};
 use agentos_setup::system::System;
-use agentos_setup::{Registry, SetupError, service};
+use agentos_setup::{Registry, Scheme, SetupError, service};
 use serde_json::json;
 
 use crate::cli::{Cli, Exit};
@@ -115,7 +115,11 @@ fn install(
     let runtime = if let Some(runtime) = pinned.installed(&layout.runtimes()) {
         runtime
     } else {
-        let registry = if cli.offline { None } else { Some(registry(cli, layout, config, pinned)?) };
+        let registry = match registry(cli, layout, config, pinned) {
+            Ok(registry) => Some(registry).filter(|it| !cli.offline || it.scheme() == Scheme::File),
+            Err(_) if cli.offline && cli.registry.is_none() => None,
+            Err(error) => return Err(error),
+        };
         let downloads = layout.downloads();
         let options = Options {
             registry: registry.as_ref(),
