@@ -11,7 +11,6 @@ mod part;
 pub(crate) mod places;
 mod port;
 pub(crate) mod stack;
-mod workspace;
 
 use std::path::PathBuf;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -20,7 +19,7 @@ use anyhow::{Context, Result};
 use tokio::signal::unix::{SignalKind, signal};
 
 use self::binaries::Binaries;
-use self::model::{Model, ModelArguments};
+use self::model::ModelArguments;
 use self::stack::{Options, Stack};
 use crate::{plugin, project, runtime};
 
@@ -53,7 +52,7 @@ pub(crate) struct Arguments {
 /// # Errors
 /// When a part is missing, does not build, does not start or ends: the message names it and what helps.
 pub(crate) fn run(arguments: Arguments) -> Result<()> {
-    let model = Model::choose(&arguments.model, |name| std::env::var(name).ok())?;
+    let model = arguments.model.choose(|name| std::env::var(name).ok())?;
     // Files of the stack carry the modes they are given, whatever the caller's umask is.
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
     let binaries = Binaries::build(arguments.dev)?;
@@ -108,7 +107,7 @@ fn banner(stack: &Stack, binaries: &Binaries) {
     let places = stack.places();
     eprintln!();
     eprintln!("AgentOS is up.");
-    eprintln!("  model    {}", stack.model().describe());
+    eprintln!("  model    {}", model::describe(stack.model()));
     eprintln!("  gateway  {}, on {}", stack.identity().describe(), stack.gateway().address);
     eprintln!("  logs     {}", places.logs().display());
     eprintln!(

@@ -5,16 +5,17 @@ use std::path::PathBuf;
 
 use agentos_api::event::Event;
 use agentos_client::Client;
+use agentos_setup::model::Model;
 use anyhow::Result;
 
 use super::binaries::Binaries;
 use super::conversation::Conversation;
 use super::gateway::{self, Gateway};
 use super::identity::Identity;
-use super::model::{self, Model};
+use super::model;
 use super::part::Part;
 use super::places::Places;
-use super::{agentd, port, workspace};
+use super::{agentd, port};
 use crate::plugin;
 use crate::progress::Step;
 use crate::runtime::Runtime;
@@ -59,7 +60,7 @@ impl Stack {
         let places = Places::take(&options.state)?;
         let identity = places.identity();
         plugin::lay_out(&places.plugin())?;
-        workspace::fill(&places)?;
+        gateway::fill_workspace(&places)?;
         let step = Step::begin("starting agentd");
         let agentd = agentd::start(&binaries.agentd(), &places, identity).await?;
         step.done();
