@@ -21,9 +21,9 @@ use crate::command::{output, root};
 use crate::progress::Step;
 use crate::runtime::Runtime;
 use crate::up::binaries::Binaries;
+use crate::up::gateway;
 use crate::up::identity::Identity;
 use crate::up::stack::{Options, Stack, Turn};
-use crate::up::{agentd, gateway};
 use crate::{plugin, project, runtime};
 
 /// Options of `cargo xtask e2e`.
@@ -63,12 +63,12 @@ pub(crate) fn run(_: &Arguments) -> Result<()> {
 
 async fn test(stack: &mut Stack, binaries: &Binaries, runtime: &Runtime, machine: &Machine) -> Result<()> {
     the_gateway_is_confined(stack, runtime)?;
-    let newest = agentd::newest_event(stack.client()).await?;
+    let newest = stack.client().newest_event().await?;
     let cases = cases(machine, newest);
     every_registered_tool_is_called(&cases)?;
-    let mut conversation = stack.conversation("e2e");
+    let mut conversation = stack.conversation("e2e")?;
     for case in &cases {
-        let turn = stack.turn(&mut conversation, &case.say, |_| {}).await?;
+        let turn = stack.turn(&mut conversation, &case.say).await?;
         check(stack, case, &turn)
             .with_context(|| format!("«{}» was answered:\n{}", case.say, turn.answer))?;
         passed(&format!("{} ({} events)", case.say, turn.events.len()));
@@ -80,7 +80,7 @@ async fn test(stack: &mut Stack, binaries: &Binaries, runtime: &Runtime, machine
     openclaw_finds_nothing_wrong(stack, runtime)?;
 
     stack.stop_agentd().await;
-    let answer = conversation.say("What is eating the memory?", |_| {}).await?;
+    let answer = conversation.say("What is eating the memory?").await?.whole().await?;
     ensure!(
         answer.contains("agentd_unreachable") && answer.contains("systemctl status agentd"),
         "agentd was stopped, and the agent said:\n{answer}"

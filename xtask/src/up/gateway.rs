@@ -6,10 +6,10 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::process::Command;
 use std::time::Duration;
 
+use agentos_client::gateway::ready;
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
 
-use super::conversation;
 use super::identity::Identity;
 use super::model::Model;
 use super::part::Part;
@@ -61,7 +61,7 @@ pub(crate) async fn start(
         .wait_for(START, async || {
             // Asking more often would take CPU time from the start itself.
             tokio::time::sleep(Duration::from_millis(200)).await;
-            conversation::ready(address).await.then_some(())
+            ready(address).await.then_some(())
         })
         .await?;
     Ok(Gateway { part: process, address, token })
