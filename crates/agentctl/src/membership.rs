@@ -8,9 +8,10 @@ use nix::unistd::{Gid, Group, User, getuid};
 
 /// What a user who was refused at `path` can do; `None` where its group has no name.
 pub(crate) fn hint(path: &Path) -> Option<String> {
-    let group = Gid::from_raw(fs::metadata(path).ok()?.gid());
-    if group.as_raw() == 0 {
-        return Some("Only root may use it: run the same command with sudo.".to_owned());
+    let metadata = fs::metadata(path).ok()?;
+    let group = Gid::from_raw(metadata.gid());
+    if group.as_raw() == 0 || metadata.mode() & 0o070 == 0 {
+        return Some("Only its owner may use it: run the same command with sudo.".to_owned());
     }
     let group = Group::from_gid(group).ok()??;
     let user = User::from_uid(getuid()).ok().flatten().map(|user| user.name);

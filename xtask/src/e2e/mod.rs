@@ -21,9 +21,9 @@ use crate::command::{output, root};
 use crate::progress::Step;
 use crate::runtime::Runtime;
 use crate::up::binaries::Binaries;
-use crate::up::gateway;
 use crate::up::identity::Identity;
 use crate::up::stack::{Options, Stack, Turn};
+use crate::up::{chat, gateway};
 use crate::{plugin, project, runtime};
 
 /// Options of `cargo xtask e2e`.
@@ -74,6 +74,7 @@ async fn test(stack: &mut Stack, binaries: &Binaries, runtime: &Runtime, machine
         passed(&format!("{} ({} events)", case.say, turn.events.len()));
     }
     what_is_remembered_is_a_file(stack, machine)?;
+    a_person_talks_through_agentctl(stack, binaries)?;
     // Signed now, and appended to the file of checkpoints: agentd does it by itself only every minute.
     stack.client().checkpoint().await?;
     Evidence::of(stack.places(), binaries, runtime).is_whole()?;
@@ -189,6 +190,24 @@ fn what_is_remembered_is_a_file(stack: &Stack, machine: &Machine) -> Result<()> 
         }
     }
     bail!("no markdown file of {} holds {}", stack.places().memory().display(), machine.word)
+}
+
+/// The chat of an installed machine has a turn with this gateway, and shows what the turn recorded.
+fn a_person_talks_through_agentctl(stack: &Stack, binaries: &Binaries) -> Result<()> {
+    let mut command = chat::command(stack, binaries)?;
+    command.args(["--json", "--session", "person", "--say", "What is eating the memory?"]);
+    let turn: Value = serde_json::from_str(&output(&mut command)?)?;
+    let answer = turn["answer"].as_str().unwrap_or_default();
+    ensure!(answer.contains("memory are in use"), "agentctl's chat was answered:\n{answer}");
+    let events = turn["events"].as_array().context("agentctl's chat shows no list of events")?;
+    let by_session =
+        |event: &Value| event["actor"].as_str().is_some_and(|actor| actor.ends_with("/main:person"));
+    ensure!(
+        !events.is_empty() && events.iter().all(by_session),
+        "agentctl's chat shows as its events {events:?}"
+    );
+    passed(&format!("a person talks through agentctl chat ({} events)", events.len()));
+    Ok(())
 }
 
 /// OpenClaw's own checks of the plugin and the skill.

@@ -3,6 +3,7 @@
 use std::fs::{self, OpenOptions};
 use std::io::{ErrorKind, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
+use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
@@ -19,17 +20,12 @@ const INTERRUPTED: i32 = 130;
 /// # Errors
 /// When a part of the stack ends, or the turn that was asked for fails.
 pub(crate) async fn run(stack: &mut Stack, binaries: &Binaries, say: Option<&str>) -> Result<()> {
-    write_access(stack)?;
-    let mut command = tokio::process::Command::new(binaries.agentctl());
-    command
-        .args(["chat", "--socket"])
-        .arg(stack.places().operator_socket())
-        .arg("--gateway")
-        .arg(stack.places().operator_access());
+    let mut command = command(stack, binaries)?;
     if let Some(text) = say {
         // In one, so that a text that begins with a dash is no option.
         command.arg(format!("--say={text}"));
     }
+    let mut command = tokio::process::Command::from(command);
     let mut chat = command.kill_on_drop(true).spawn().context("cannot start agentctl")?;
     let mut watch = tokio::time::interval(Duration::from_secs(1));
     let status = loop {
@@ -43,6 +39,21 @@ pub(crate) async fn run(stack: &mut Stack, binaries: &Binaries, say: Option<&str
     }
     stack.check()?;
     bail!("the chat ended with {status}")
+}
+
+/// `agentctl chat` with this stack's agent, as whoever started the stack.
+///
+/// # Errors
+/// When the file for it cannot be written.
+pub(crate) fn command(stack: &Stack, binaries: &Binaries) -> Result<Command> {
+    write_access(stack)?;
+    let mut command = Command::new(binaries.agentctl());
+    command
+        .args(["chat", "--socket"])
+        .arg(stack.places().operator_socket())
+        .arg("--gateway")
+        .arg(stack.places().operator_access());
+    Ok(command)
 }
 
 /// Writes where the gateway is and its token, for nobody but whoever started the stack.

@@ -2,7 +2,7 @@
 
 mod agentd;
 pub(crate) mod binaries;
-mod chat;
+pub(crate) mod chat;
 pub(crate) mod gateway;
 pub(crate) mod identity;
 pub(crate) mod model;

@@ -235,6 +235,12 @@ fn a_user_outside_the_group_reads_which_one_to_join() {
     let run = Run::of(command.current_dir("/").uid(65534).gid(65534)).with(5);
     assert!(run.stderr.contains(&format!("sudo usermod -aG {} ", group[0])), "{run:?}");
 
+    mode(&gateway.file(), 0o600);
+    let mut command = Command::new(&program);
+    command.args(["chat", "--say", "hm", "--gateway"]).arg(gateway.file()).stdin(Stdio::null());
+    let run = Run::of(command.current_dir("/").uid(65534).gid(65534)).with(5);
+    assert!(run.stderr.contains("with sudo") && !run.stderr.contains("usermod"), "{run:?}");
+
     let socket = folder.join("operator.sock");
     let _listener = UnixListener::bind(&socket).unwrap();
     chown(&socket, None, Some(group[2].parse().unwrap())).unwrap();
