@@ -4,6 +4,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::process::Command;
 use std::time::Duration;
 
+use agentos_client::gateway::ready;
 use agentos_setup::folder::{Folder, Owner};
 use agentos_setup::gateway::{TOKEN, variables};
 use agentos_setup::model::Model;
@@ -11,7 +12,6 @@ use agentos_setup::system::new_token;
 use agentos_setup::workspace::{self, Texts};
 use anyhow::{Result, bail};
 
-use super::conversation;
 use super::identity::Identity;
 use super::part::Part;
 use super::places::Places;
@@ -62,7 +62,7 @@ pub(crate) async fn start(
         .wait_for(START, async || {
             // Asking more often would take CPU time from the start itself.
             tokio::time::sleep(Duration::from_millis(200)).await;
-            conversation::ready(address).await.then_some(())
+            ready(address).await.then_some(())
         })
         .await?;
     Ok(Gateway { part: process, address, token })

@@ -1,9 +1,8 @@
 //! `cargo xtask up`: everything from source to a conversation with the machine, by one command.
 
-pub(crate) mod agentd;
+mod agentd;
 pub(crate) mod binaries;
-mod chat;
-mod conversation;
+pub(crate) mod chat;
 pub(crate) mod gateway;
 pub(crate) mod identity;
 pub(crate) mod model;
@@ -13,7 +12,6 @@ mod port;
 pub(crate) mod stack;
 
 use std::path::PathBuf;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result};
 use tokio::signal::unix::{SignalKind, signal};
@@ -92,15 +90,11 @@ async fn talk(
     started: &mut Option<Stack>,
 ) -> Result<()> {
     let stack = started.insert(Stack::start(options, binaries, runtime).await?);
-    let session = format!("terminal-{}", SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs());
     banner(stack, binaries);
-    match say {
-        Some(text) => {
-            println!("you › {text}\n");
-            chat::once(stack, &session, text).await
-        }
-        None => chat::run(stack, &session).await,
+    if let Some(text) = say {
+        println!("you › {text}\n");
     }
+    chat::run(stack, binaries, say).await
 }
 
 fn banner(stack: &Stack, binaries: &Binaries) {

@@ -84,6 +84,11 @@ impl Places {
         self.root.join("sockets/operator.sock")
     }
 
+    /// Where the gateway listens and its token, for whoever started the stack: as `agentctl chat` reads it.
+    pub(crate) fn operator_access(&self) -> PathBuf {
+        self.root.join("operator.json")
+    }
+
     /// agentd's configuration.
     pub(crate) fn agentd_configuration(&self) -> PathBuf {
         self.root.join("agentd.toml")
