@@ -4,6 +4,8 @@ mod bench;
 mod codegen;
 mod command;
 mod e2e;
+mod installer;
+mod package;
 mod plugin;
 mod progress;
 mod project;
@@ -33,10 +35,14 @@ enum Task {
     Runtime(runtime::Arguments),
     /// Check all that can be checked: format, lints, licences, unit, integration and end-to-end tests.
     Test(test::Arguments),
+    /// Test `scripts/install.sh` in a real Debian: refusals, faults, secrets, removal.
+    Installer(installer::Arguments),
     /// Measure every hot path, as ratios within one run.
     Bench(bench::Arguments),
     /// Write what is generated from the catalogue: plugin, `OpenAPI` document, templates.
     Codegen(codegen::Arguments),
+    /// Make the Debian package.
+    Package(package::Arguments),
     /// Boot a throw-away machine with systemd, and test against it.
     Vm(vm::Arguments),
 }
@@ -47,8 +53,10 @@ fn main() -> anyhow::Result<()> {
         Task::E2e(arguments) => e2e::run(&arguments),
         Task::Runtime(arguments) => runtime::run(&arguments),
         Task::Test(arguments) => test::run(&arguments),
+        Task::Installer(arguments) => installer::run(&arguments),
         Task::Bench(arguments) => bench::bench(&arguments),
         Task::Codegen(arguments) => codegen::run(&arguments),
+        Task::Package(arguments) => package::run(&arguments),
         Task::Vm(arguments) => vm::run(arguments),
     }
 }

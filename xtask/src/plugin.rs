@@ -91,7 +91,7 @@ fn compiler(runtime: &Runtime) -> Result<()> {
         fs::read(source().join("package-lock.json")).context("cannot read the plugin's package-lock.json")?;
     let wanted = project::digest_text(&[&lock]);
     if !fs::read_to_string(&stamp).is_ok_and(|present| present == wanted) {
-        runtime::npm(&source(), None, &["ci"])?;
+        runtime::npm(&source(), &["ci"])?;
         fs::write(&stamp, &wanted)?;
     }
     let link = modules.join("openclaw");

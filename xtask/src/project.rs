@@ -6,7 +6,8 @@ use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
-use ring::digest::{SHA256, digest};
+
+pub(crate) use agentos_setup::digest::text as digest_text;
 
 use crate::command::root;
 
@@ -53,37 +54,9 @@ pub(crate) fn require_enterable(path: &Path) -> Result<()> {
     )
 }
 
-/// The first 16 hexadecimal digits of the SHA-256 of all parts, each counted with its length.
-pub(crate) fn digest_text(parts: &[&[u8]]) -> String {
-    let mut whole = Vec::new();
-    for part in parts {
-        whole.extend_from_slice(&(part.len() as u64).to_be_bytes());
-        whole.extend_from_slice(part);
-    }
-    let mut text = hexadecimal(digest(&SHA256, &whole).as_ref());
-    text.truncate(16);
-    text
-}
-
-/// The bytes in hexadecimal digits.
-pub(crate) fn hexadecimal(bytes: &[u8]) -> String {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    bytes
-        .iter()
-        .flat_map(|byte| [byte >> 4, byte & 15])
-        .map(|digit| char::from(DIGITS[usize::from(digit)]))
-        .collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_digest_tells_parts_apart() {
-        assert_ne!(digest_text(&[b"ab", b"c"]), digest_text(&[b"a", b"bc"]));
-        assert_eq!(digest_text(&[b"ab"]).len(), 16);
-    }
 
     #[test]
     fn a_closed_folder_is_not_enterable() {

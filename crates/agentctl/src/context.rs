@@ -38,8 +38,10 @@ impl Context {
     }
 }
 
-/// The operator's socket if this user may write to it, else the agent's.
+/// The agent's socket if this user may write to it and not to the operator's; else the operator's, which is what an
+/// error should name to a person who may use neither.
 fn default_socket() -> PathBuf {
-    let operator = accessat(CWD, OPERATOR_SOCKET, Access::WRITE_OK, AtFlags::EACCESS).is_ok();
-    PathBuf::from(if operator { OPERATOR_SOCKET } else { AGENT_SOCKET })
+    let may_use = |socket| accessat(CWD, socket, Access::WRITE_OK, AtFlags::EACCESS).is_ok();
+    let agent = !may_use(OPERATOR_SOCKET) && may_use(AGENT_SOCKET);
+    PathBuf::from(if agent { AGENT_SOCKET } else { OPERATOR_SOCKET })
 }

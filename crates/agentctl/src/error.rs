@@ -4,7 +4,10 @@ use std::fmt;
 use std::io;
 
 use agentos_client::ClientError;
+use agentos_client::gateway::GatewayError;
 use serde::Serialize;
+
+use crate::membership;
 
 /// What the exit code says. `agentctl help` and the manual page list them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,12 +18,14 @@ pub(crate) enum Exit {
     NotWell = 1,
     /// The command line is wrong. clap uses the same code.
     Usage = 2,
-    /// agentd cannot be reached.
+    /// agentd, or the agent's gateway, cannot be reached.
     Unreachable = 3,
-    /// agentd refused, or could not do it.
+    /// agentd, or the agent's gateway, refused or could not do it.
     Refused = 4,
     /// It could not be done or checked here.
     Failed = 5,
+    /// Ctrl-C ended it (128 + SIGINT).
+    Interrupted = 130,
     /// The reader of standard output went away (128 + SIGPIPE).
     OutputClosed = 141,
 }
@@ -31,9 +36,10 @@ Exit status:
   0    done, and what was asked about is well
   1    done, and it is not well: a tampered ledger, a proof that fails
   2    the command line is wrong
-  3    agentd cannot be reached or stopped answering
-  4    agentd refused the request or could not carry it out
+  3    agentd cannot be reached or stopped answering; with chat, also the agent's gateway
+  4    agentd, or the gateway, refused the request or could not carry it out
   5    it could not be done or checked here, on this side of the socket
+  130  Ctrl-C ended a chat
   141  the reader of the output went away";
 
 /// Why there is no result, in the parts that are shown.
@@ -63,6 +69,8 @@ pub(crate) struct Failure {
 pub(crate) enum CliError {
     /// The reader of standard output went away: nothing more to say.
     OutputClosed,
+    /// Ctrl-C: whoever pressed it knows.
+    Interrupted,
     /// Something to say, and the exit code that goes with it.
     Failed(Box<Failure>, Exit),
 }
@@ -129,7 +137,14 @@ impl From<ClientError> for CliError {
             error if error.is_transport() => Exit::Unreachable,
             _ => Exit::Failed,
         };
-        let mut failure = Failure { message: error.to_string(), hint: error.hint(), ..Failure::default() };
+        let hint = match &error {
+            ClientError::Connect { socket, source } if source.kind() == io::ErrorKind::PermissionDenied => {
+                membership::hint(socket)
+            }
+            _ => None,
+        };
+        let hint = hint.or_else(|| error.hint());
+        let mut failure = Failure { message: error.to_string(), hint, ..Failure::default() };
         if let Some(problem) = error.problem() {
             failure.code = Some(problem.code.to_string());
             failure.field.clone_from(&problem.field);
@@ -143,9 +158,25 @@ impl From<ClientError> for CliError {
     }
 }
 
+impl From<GatewayError> for CliError {
+    fn from(error: GatewayError) -> Self {
+        let exit = match &error {
+            GatewayError::Refused { .. } | GatewayError::Failed { .. } => Exit::Refused,
+            error if error.is_transport() => Exit::Unreachable,
+            _ => Exit::Failed,
+        };
+        let result = Self::with_exit(error.to_string(), exit).hint(error.hint());
+        match std::error::Error::source(&error) {
+            Some(source) => result.because(source),
+            None => result,
+        }
+    }
+}
+
 impl fmt::Display for CliError {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Interrupted => formatter.write_str("interrupted"),
             Self::OutputClosed => formatter.write_str("the reader of the output went away"),
             Self::Failed(failure, _) => formatter.write_str(&failure.message),
         }

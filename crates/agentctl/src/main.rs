@@ -7,6 +7,8 @@ mod cli;
 mod commands;
 mod context;
 mod error;
+mod input;
+mod membership;
 mod moment;
 mod output;
 mod tree;
@@ -26,6 +28,7 @@ fn main() -> ExitCode {
     let exit = match run(&mut context, cli) {
         Ok(exit) => exit,
         Err(CliError::OutputClosed) => Exit::OutputClosed,
+        Err(CliError::Interrupted) => Exit::Interrupted,
         Err(CliError::Failed(failure, exit)) => {
             context.output.failure(&failure);
             exit

@@ -21,7 +21,7 @@ impl<T: DeserializeOwned> FromRequest<Arc<App>> for JsonBody<T> {
 
     async fn from_request(request: Request, app: &Arc<App>) -> Result<Self, Refusal> {
         check_media_type(&request)?;
-        let limit = app.limits.request_time();
+        let limit = app.limits.now().request_time();
         let bytes = tokio::time::timeout(limit, read(request)).await.map_err(|_| {
             Problem::new(
                 Code::REQUEST_TIMEOUT,

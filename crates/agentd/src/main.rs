@@ -4,13 +4,20 @@ mod app;
 mod body;
 mod caller;
 mod config;
+mod diagnosis;
+mod limits;
+mod notify;
 mod principal;
 mod problem;
+mod reload;
 mod routes;
 mod run;
 mod server;
+mod service;
 mod sockets;
 mod state;
+mod work;
+mod workers;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -45,7 +52,7 @@ fn main() -> ExitCode {
         return ExitCode::SUCCESS;
     }
     logging();
-    match run::run(config) {
+    match run::run(arguments.config, config) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => failed(&error),
     }

@@ -109,6 +109,8 @@ pub(crate) fn ledger_problem(error: &LedgerError) -> Problem {
         LedgerError::NoSuchSize { .. } => Problem::new(Code::NOT_FOUND, with_causes(error)),
         LedgerError::Time => Problem::new(Code::INVALID_ARGUMENT, with_causes(error)).with_field("since"),
         LedgerError::Append(error) => append_problem(error),
+        LedgerError::Altered { .. } => Problem::new(Code::LEDGER_UNAVAILABLE, with_causes(error))
+            .with_hint("run: systemctl restart agentd"),
         _ => Problem::new(Code::LEDGER_UNAVAILABLE, with_causes(error))
             .with_hint("check it offline: agentctl verify-ledger"),
     }

@@ -12,10 +12,10 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use tokio::net::{UnixListener, UnixStream};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 use tower::ServiceExt;
 
-use crate::config::Limits;
+use crate::limits::LiveLimits;
 use crate::principal::{Principal, Role, UserNames};
 use crate::sockets::Listener;
 
@@ -29,8 +29,9 @@ const MAX_HEADERS: usize = 32;
 /// What every connection is served with.
 #[derive(Clone)]
 pub(crate) struct Server {
-    pub(crate) router: Router,
-    pub(crate) limits: Limits,
+    /// The routes as they are now: others while the ledger cannot be used.
+    pub(crate) router: watch::Receiver<Router>,
+    pub(crate) limits: Arc<LiveLimits>,
     pub(crate) names: Arc<UserNames>,
 }
 
@@ -69,10 +70,9 @@ impl Server {
     }
 
     async fn accept(&self, socket: &UnixListener, role: Role, graceful: &GracefulShutdown) {
-        // Apart for each socket: however many connections the agent holds open, the operator still gets in.
-        let places = Arc::new(Semaphore::new(self.limits.connections.into()));
+        let places = self.limits.connections(role);
         loop {
-            let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
+            let Some(place) = places.enter().await else { return };
             let stream = match socket.accept().await {
                 Ok((stream, _)) => stream,
                 Err(error) => {
@@ -98,7 +98,7 @@ impl Server {
             let (mut parts, body) = request.into_parts();
             parts.extensions.insert(Arc::clone(&principal));
             let request = Request::from_parts(parts, Body::new(body));
-            let router = router.clone();
+            let router = router.borrow().clone();
             async move {
                 let response =
                     router.oneshot(request).await.unwrap_or_else(|never: Infallible| match never {});
@@ -107,7 +107,7 @@ impl Server {
         });
         let connection = hyper::server::conn::http1::Builder::new()
             .timer(TokioTimer::new())
-            .header_read_timeout(self.limits.request_time())
+            .header_read_timeout(self.limits.now().request_time())
             .max_headers(MAX_HEADERS)
             .max_buf_size(MAX_BUFFER_BYTES)
             .serve_connection(TokioIo::new(stream), service);

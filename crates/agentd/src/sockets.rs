@@ -1,20 +1,23 @@
 //! The listening sockets: passed in by systemd, or made here; and removed again only if they are ours.
 //!
 //! agentd runs as root, so a path is never removed because it looks stale. What agentd made is written down (device and
-//! inode) in the state directory; only a socket that is written down there, and on which nobody listens any more, is
-//! taken away.
+//! inode) beside the agent's socket; only a socket that is written down there, and on which nobody listens any more, is
+//! taken away. Not in the state directory: where that is evidence, or full, the sockets must still be made.
 
 use std::collections::BTreeMap;
-use std::io;
-use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{AtFlags, CWD, Gid, Mode};
+use rustix::fs::{AtFlags, CWD, Gid, Mode, OFlags};
 use serde::{Deserialize, Serialize};
 
 use crate::config::{Config, Group, Socket};
 use crate::principal::Role;
+
+/// The longest record of sockets that is read, in bytes.
+const MAX_RECORD_BYTES: u64 = 1 << 16;
 
 /// A listening socket and the principal that is behind whoever connects to it.
 #[derive(Debug)]
@@ -77,7 +80,7 @@ impl Sockets {
     /// # Errors
     /// [`SocketError`] names the path and what helps. Nothing that agentd did not make is touched.
     pub(crate) fn open(config: &Config) -> Result<Self, SocketError> {
-        let mut record = Record::load(config.state_directory.join("sockets.json"))?;
+        let mut record = Record::load(config.sockets.agent.path.with_file_name("agentd-sockets.json"))?;
         let passed = passed_by_systemd()?;
         let mut listeners = passed;
         for (role, socket) in
@@ -98,6 +101,10 @@ impl Sockets {
             if let Err(error) = self.record.remove_stale(&path) {
                 tracing::warn!(path = %path.display(), %error, "the socket stays");
             }
+        }
+        if self.record.made.is_empty() {
+            // It says nothing any more; should it stay, the next agentd reads it all the same.
+            let _ = std::fs::remove_file(&self.record.file);
         }
     }
 }
@@ -128,8 +135,8 @@ fn bind(socket: &Socket, record: &mut Record) -> Result<UnixListener, SocketErro
     let path = &socket.path;
     let failed = |source: io::Error| SocketError::Bind { path: path.clone(), source };
     let group = socket.group.as_ref().map(group_id).transpose()?;
-    if let Some(parent) = path.parent() {
-        std::fs::create_dir_all(parent).map_err(failed)?;
+    for directory in [path, &record.file].into_iter().filter_map(|path| path.parent()) {
+        std::fs::create_dir_all(directory).map_err(failed)?;
     }
     record.clear_the_way(path)?;
     // Written before the file exists, so that a crash between the two leaves nothing that nobody owns up to.
@@ -178,9 +185,23 @@ impl Identity {
     }
 }
 
+/// The record, if it is a file that only agentd's user can have written; of anybody else's nothing is believed.
+fn read_own(path: &Path) -> io::Result<Vec<u8>> {
+    let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC).bits().cast_signed();
+    let mut file = std::fs::OpenOptions::new().read(true).custom_flags(flags).open(path)?;
+    let metadata = file.metadata()?;
+    let ours = metadata.uid() == rustix::process::geteuid().as_raw() && metadata.mode() & 0o022 == 0;
+    if !metadata.is_file() || !ours {
+        return Ok(Vec::new());
+    }
+    let mut bytes = Vec::new();
+    Read::by_ref(&mut file).take(MAX_RECORD_BYTES).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
 impl Record {
     fn load(file: PathBuf) -> Result<Self, SocketError> {
-        match std::fs::read(&file) {
+        match read_own(&file) {
             Ok(bytes) => match serde_json::from_slice(&bytes) {
                 Ok(made) => Ok(Self { file, made }),
                 // A torn record owns up to nothing: sockets that are still there are then named, not removed.
@@ -203,7 +224,18 @@ impl Record {
         let failed = |source: io::Error| SocketError::Record { path: self.file.clone(), source };
         let bytes = serde_json::to_vec(&self.made).map_err(|error| failed(error.into()))?;
         let next = self.file.with_extension("json.new");
-        std::fs::write(&next, bytes).and_then(|()| std::fs::rename(&next, &self.file)).map_err(failed)
+        // Whatever stands there is not written through: it may be a link that somebody put into a shared directory.
+        match std::fs::remove_file(&next) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed(error)),
+            _ => {}
+        }
+        let write = || {
+            let mut file =
+                std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&next)?;
+            file.write_all(&bytes)?;
+            std::fs::rename(&next, &self.file)
+        };
+        write().map_err(failed)
     }
 
     /// Makes `path` free for a new socket, if what is there is ours and nobody listens on it.

@@ -4,10 +4,10 @@ mod common;
 
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::fs::PermissionsExt;
-use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::process::{Command, Stdio};
 
-use common::{Daemon, PATIENCE, command, configuration, refused};
+use common::{Daemon, Notifications, PATIENCE, command, configuration, refused};
 use serde_json::{Value, json};
 
 #[test]
@@ -103,37 +103,19 @@ fn a_broken_configuration_is_refused_with_its_line() {
 }
 
 #[test]
-fn a_ledger_that_is_gone_is_not_made_anew() {
-    let directory = tempfile::tempdir().unwrap();
-    let daemon = Daemon::start(directory.path());
-    let database = daemon.database();
-    assert!(daemon.stop().success());
-    for suffix in ["", "-wal", "-shm"] {
-        let _ = std::fs::remove_file(format!("{}{suffix}", database.display()));
-    }
-    let said = refused(directory.path(), "");
-    assert!(said.contains("ledger"), "{said}");
-    assert!(!database.exists(), "nothing was made in its place");
-}
-
-#[test]
 fn systemd_is_told_when_agentd_is_ready_and_that_it_is_alive() {
     let directory = tempfile::tempdir().unwrap();
-    let path = directory.path().join("notify");
-    let notify = UnixDatagram::bind(&path).unwrap();
-    notify.set_read_timeout(Some(PATIENCE)).unwrap();
     let mut command = command(directory.path(), "");
-    command.env("NOTIFY_SOCKET", &path).env("WATCHDOG_USEC", "200000");
+    let notified = Notifications::listen(directory.path(), &mut command);
+    command.env("WATCHDOG_USEC", "200000");
     let daemon = Daemon::spawn(directory.path(), command);
-    let next = || {
-        let mut buffer = [0; 256];
-        let count = notify.recv(&mut buffer).unwrap();
-        String::from_utf8_lossy(&buffer[..count]).trim().to_owned()
-    };
-    assert_eq!(next(), "READY=1");
-    assert_eq!(next(), "WATCHDOG=1");
-    assert_eq!(next(), "WATCHDOG=1");
+    assert_eq!(notified.next(), ["READY=1", "STATUS=1 event; asking allowed"]);
+    assert_eq!(notified.next(), ["WATCHDOG=1"]);
+    assert_eq!(notified.next(), ["WATCHDOG=1"]);
+    daemon.query("os", &json!({}));
+    assert_eq!(notified.until("STATUS="), ["STATUS=2 events; asking allowed"]);
     assert!(daemon.stop().success());
+    assert_eq!(notified.until("STOPPING"), ["STOPPING=1"]);
 }
 
 #[test]

@@ -2,11 +2,7 @@
 
 mod common;
 
-use std::path::{Path, PathBuf};
-use std::process::Command;
-use std::time::{Duration, Instant};
-
-use common::{Daemon, PATIENCE};
+use common::{Daemon, eventually};
 use serde_json::json;
 
 #[test]
@@ -80,19 +76,6 @@ fn a_memory_is_kept_under_the_machines_own_day() {
     }
 }
 
-/// Asks until the answer has this status: the ledger recovers by itself, at its own pace.
-fn eventually(daemon: &Daemon, status: u16) {
-    let started = Instant::now();
-    loop {
-        let answer = daemon.query("os", &json!({}));
-        if answer.status == status {
-            return;
-        }
-        assert!(started.elapsed() < PATIENCE, "still {}: {}", answer.status, answer.json());
-        std::thread::sleep(Duration::from_millis(20));
-    }
-}
-
 fn health_says(daemon: &Daemon, writable: bool) {
     let health = daemon.get("/health").json();
     assert_eq!(health["ledger"]["writable"], writable, "{health}");
@@ -111,95 +94,10 @@ fn a_locked_database_means_503_and_nothing_read_until_it_is_free() {
     health_says(&daemon, false);
     assert_eq!(daemon.get("/events/log").status, 200, "the ledger can still be read");
     other.execute_batch("ROLLBACK").unwrap();
-    eventually(&daemon, 200);
+    eventually("recovery", || (daemon.query("os", &json!({})).status == 200).then_some(()));
     health_says(&daemon, true);
     let recalled = daemon.post("/memory/recall", r#"{"query":"never written"}"#).json();
     assert_eq!(recalled["chunks"].as_array().unwrap().len(), 0);
-}
-
-/// A file system of a few megabytes for agentd's state, mounted for one test. Needs root, as agentd itself does.
-struct SmallFileSystem(PathBuf);
-
-impl SmallFileSystem {
-    fn below(directory: &Path) -> Self {
-        let state = directory.join("state");
-        std::fs::create_dir(&state).unwrap();
-        let mounted = Command::new("mount")
-            .args(["-t", "tmpfs", "-o", "size=2m,mode=0700", "tmpfs"])
-            .arg(&state)
-            .status();
-        assert!(mounted.unwrap().success());
-        Self(state)
-    }
-
-    fn make_read_only(&self) {
-        let mounted = Command::new("mount").args(["-o", "remount,ro"]).arg(&self.0).status();
-        assert!(mounted.unwrap().success());
-    }
-}
-
-impl Drop for SmallFileSystem {
-    fn drop(&mut self) {
-        let _ = Command::new("umount").args(["--lazy"]).arg(&self.0).status();
-    }
-}
-
-/// Whether this test can mount; says so where it cannot, so that nobody takes it for passed.
-fn can_mount(test: &str) -> bool {
-    let root = nix::unistd::geteuid().is_root();
-    if !root {
-        eprintln!("{test}: NOT RUN, it mounts a small file system and needs root");
-    }
-    root
-}
-
-#[test]
-fn a_full_disk_means_503_until_there_is_room_and_nothing_acknowledged_is_lost() {
-    if !can_mount("a_full_disk") {
-        return;
-    }
-    let directory = tempfile::tempdir().unwrap();
-    let small = SmallFileSystem::below(directory.path());
-    let daemon = Daemon::start(directory.path());
-    let mut acknowledged = 0_u32;
-    let ballast = small.0.join("ballast");
-    std::fs::write(&ballast, vec![0; 1 << 20]).unwrap();
-    let refused = loop {
-        let answer = daemon.query("os", &json!({}));
-        match answer.status {
-            200 => acknowledged += 1,
-            _ => break answer,
-        }
-        assert!(acknowledged < 100_000, "the disk never fills");
-    };
-    refused.problem(503, "ledger_unavailable");
-    health_says(&daemon, false);
-    std::fs::remove_file(&ballast).unwrap();
-    eventually(&daemon, 200);
-    health_says(&daemon, true);
-    let events = rusqlite::Connection::open(daemon.database())
-        .unwrap()
-        .query_row("SELECT count(*) FROM events WHERE type = 'system.query'", [], |row| row.get::<_, i64>(0))
-        .unwrap();
-    assert_eq!(events, i64::from(acknowledged) + 1);
-    assert!(daemon.stop().success());
-    drop(small);
-}
-
-#[test]
-fn on_a_read_only_file_system_nothing_is_served() {
-    if !can_mount("on_a_read_only_file_system") {
-        return;
-    }
-    let directory = tempfile::tempdir().unwrap();
-    let small = SmallFileSystem::below(directory.path());
-    let daemon = Daemon::start(directory.path());
-    assert_eq!(daemon.query("os", &json!({})).status, 200);
-    assert!(daemon.stop().success());
-    small.make_read_only();
-    let said = common::refused(directory.path(), "");
-    assert!(said.contains("Read-only file system"), "{said}");
-    assert!(!directory.path().join("agent.sock").exists());
 }
 
 #[test]

@@ -8,7 +8,7 @@ use crate::query::health::Output as MachineHealth;
 /// The answer to `GET /health`. Reading it is not an event.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct HealthReport {
-    /// `ok`, or `degraded` when agentd refuses work; `ledger.reason` then says why.
+    /// `ok`, or `degraded` when agentd refuses work; `ledger.reason` then says why, `GET /ledger/diagnosis` what to do.
     pub status: Status,
     /// agentd's version.
     pub version: String,
@@ -34,7 +34,7 @@ pub enum Status {
 pub struct LedgerHealth {
     /// Whether the last attempt to record an event succeeded.
     pub writable: bool,
-    /// Events recorded.
+    /// Events recorded; 0 where the ledger cannot be opened.
     pub size: u64,
     /// Why it cannot be written.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -54,3 +54,71 @@ pub struct ConsistencyProof {
     /// The signed checkpoint of the larger size.
     pub checkpoint: Checkpoint,
 }
+
+/// The answer to `GET /ledger/diagnosis`: whether the ledger can be used and, where it cannot, what was found and what to
+/// do. Reading it is not an event.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Diagnosis {
+    /// Whether the ledger can be used.
+    pub state: LedgerState,
+    /// Why it cannot be, in a sentence.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// What kept it from being opened, where it is not what was recorded.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub damage: Option<Damage>,
+    /// What reading all of it came to, where it is not what was recorded.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub examination: Option<Examination>,
+    /// What to do, one step after another. Nothing of it is done by agentd.
+    pub next_steps: Vec<String>,
+}
+
+/// Whether the ledger can be used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum LedgerState {
+    /// It is open, and events can be recorded.
+    Writable,
+    /// It is open, and events cannot be recorded just now. agentd tries again by itself.
+    Unwritable,
+    /// It could not be opened for want of room or of a file system that can be written. agentd tries again by itself.
+    Waiting,
+    /// It is not what was recorded. It is kept as evidence, and nothing is written to it; only a start of agentd on a whole
+    /// ledger leads out of this.
+    NotWhole,
+}
+
+/// What is wrong with a ledger.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Damage {
+    /// What kind: `hash_mismatch`, `tail_missing`, `database_missing`, `key_foreign` and so on, as verification names it.
+    pub kind: String,
+    /// The first event that is concerned; nothing when no event in particular is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub first: Option<u64>,
+    /// The last event that may be concerned.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last: Option<u64>,
+    /// What was found, in a sentence.
+    pub detail: String,
+}
+
+/// A reading of every event of a ledger that is not whole.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Examination {
+    /// Whether it has come to its end.
+    pub finished: bool,
+    /// Events read so far.
+    pub done: u64,
+    /// Events in the database.
+    pub total: u64,
+    /// The last event up to which all are as they were recorded, so that `GET /events/log` answers them; 0 when none is.
+    pub readable: u64,
+    /// The damage that comes first.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub damage: Option<Damage>,
+    /// Why the ledger could not be read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trouble: Option<String>,
+}

@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 use crate::catalog::Catalog;
 use crate::event::{EventFilter, EventPage};
 use crate::health::HealthReport;
-use crate::ledger::{Checkpoint, InclusionProof};
+use crate::ledger::{Checkpoint, Diagnosis, InclusionProof};
 use crate::memory::{
     IngestRequest, MemoryHealth, RecallRequest, RecallResponse, StoreRequest, StoreResponse,
 };
@@ -72,6 +72,13 @@ pub fn document() -> Value {
     paths.get("/ledger/checkpoint", "The signed state of the ledger now.", |document| {
         document.answers::<Checkpoint>();
     });
+    paths.get(
+        "/ledger/diagnosis",
+        "Whether the ledger can be used; if not, what was found and what to do. Not an event.",
+        |document| {
+            document.answers::<Diagnosis>();
+        },
+    );
     paths.post("/memory/store", "Remember something.", |document| {
         document.takes::<StoreRequest>();
         document.answers::<StoreResponse>();

@@ -15,6 +15,7 @@ use serde::de::DeserializeOwned;
 use crate::connection::{Connection, Idle, connect};
 use crate::error::ClientError;
 use crate::options::ClientOptions;
+use crate::text::quoted;
 
 /// A client of agentd. Clones share the connections that are kept open.
 ///
@@ -192,18 +193,10 @@ impl Client {
 
     /// An answer that is not of this API. `reason` may quote it: it is cut short, and its control characters go.
     pub(crate) fn protocol(&self, route: &str, reason: impl AsRef<str>) -> ClientError {
-        let mut quoted = String::new();
-        for character in reason.as_ref().chars().take(300) {
-            if character.is_control() {
-                quoted.extend(character.escape_default());
-            } else {
-                quoted.push(character);
-            }
-        }
         ClientError::Protocol {
             socket: self.options().socket.clone(),
             route: route.to_owned(),
-            reason: quoted,
+            reason: quoted(reason.as_ref()),
         }
     }
 

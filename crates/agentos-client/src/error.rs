@@ -70,11 +70,11 @@ impl ClientError {
         let hint = match self {
             Self::Connect { socket, source } => return Some(connect_hint(socket, source)),
             Self::Interrupted { .. } => {
-                "agentd may have stopped: look at `journalctl -u agentd`. The ledger says whether the request was \
+                "agentd may have stopped: look at `systemctl status agentd` and `journalctl -u agentd`. The ledger says whether the request was \
                  carried out."
             }
             Self::TimedOut { .. } => {
-                "The machine may be busy: look at `journalctl -u agentd`, or allow more time. The ledger says whether \
+                "The machine may be busy, or agentd does not start: look at `systemctl status agentd`, or allow more time. The ledger says whether \
                  the request was carried out."
             }
             Self::TooLarge { .. } => "Ask for less: a lower limit, a narrower filter.",
@@ -103,13 +103,13 @@ impl ClientError {
 fn connect_hint(socket: &std::path::Path, source: &io::Error) -> String {
     match source.kind() {
         io::ErrorKind::NotFound => {
-            "There is no such socket: start agentd (`systemctl start agentd.socket agentd-operator.socket`), or name \
-             the socket it listens on."
+            "There is no such socket: start agentd (`systemctl start agentd.socket agentd-operator.socket`; `systemctl \
+             status agentd` says how it is), or name the socket it listens on."
                 .to_owned()
         }
         io::ErrorKind::ConnectionRefused => {
             "The socket is there and nobody listens on it: start agentd (`systemctl start agentd.socket \
-             agentd-operator.socket`)."
+             agentd-operator.socket`; `systemctl status agentd` says how it is)."
                 .to_owned()
         }
         io::ErrorKind::PermissionDenied => format!(

@@ -1,4 +1,4 @@
-//! Typed client of the AgentOS API over a Unix socket.
+//! Typed client of the AgentOS API over a Unix socket, and in [`gateway`] of the agent's gateway.
 //!
 //! ```no_run
 //! use agentos_api::query::health;
@@ -19,10 +19,13 @@
 mod client;
 mod connection;
 mod error;
+pub mod gateway;
 mod options;
+mod record;
 mod routes;
 mod sse;
 mod stream;
+mod text;
 
 pub use client::Client;
 pub use error::ClientError;

@@ -3,7 +3,7 @@
 use agentos_api::catalog::Catalog;
 use agentos_api::event::{EventFilter, EventPage};
 use agentos_api::health::HealthReport;
-use agentos_api::ledger::{Checkpoint, InclusionProof};
+use agentos_api::ledger::{Checkpoint, Diagnosis, InclusionProof};
 use agentos_api::memory::{
     IngestRequest, MemoryHealth, RecallRequest, RecallResponse, StoreRequest, StoreResponse,
 };
@@ -66,6 +66,11 @@ impl Client {
     /// `GET /ledger/checkpoint`: the ledger's signed size and root, as of now.
     pub async fn checkpoint(&self) -> Result<Checkpoint, ClientError> {
         self.get("/ledger/checkpoint").await
+    }
+
+    /// `GET /ledger/diagnosis`: whether the ledger can be used; if not, what was found and what to do. Not an event.
+    pub async fn diagnosis(&self) -> Result<Diagnosis, ClientError> {
+        self.get("/ledger/diagnosis").await
     }
 
     /// `GET /catalog`: the queries and tools of this agentd, with their schemas. Not an event.

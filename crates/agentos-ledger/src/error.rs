@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
+use crate::files::KEY_FILE;
 use crate::note::NoteError;
 use crate::violation::Violation;
 
@@ -36,6 +37,14 @@ pub enum LedgerError {
         /// What says so.
         evidence: PathBuf,
     },
+    /// The private key is gone, though there is a database that it signed.
+    #[error("the ledger's key {path:?} is missing, but {database:?} is there; put the key back from a copy")]
+    KeyMissing {
+        /// The key's file.
+        path: PathBuf,
+        /// The database.
+        database: PathBuf,
+    },
     /// The ledger is damaged. Nothing is appended to it.
     #[error("the ledger {path:?} is damaged: {violation}; keep it as evidence and restore a copy")]
     Corrupt {
@@ -53,15 +62,50 @@ pub enum LedgerError {
         #[source]
         source: NoteError,
     },
+    /// The public key is not the private one's.
+    #[error("the ledger's public key {path:?} is not that of {KEY_FILE} beside it: one of them was replaced")]
+    KeysDiffer {
+        /// The public key's file.
+        path: PathBuf,
+    },
     /// The signing key can be read by others.
     #[error(
-        "the ledger's key {path:?} has mode {mode:o}; it must not be open to group or others (chmod 600)"
+        "the ledger's key {path:?} has mode {mode:04o}: others could sign in its name; run: chmod 0600 {path:?}"
     )]
     KeyMode {
         /// The key's file.
         path: PathBuf,
         /// Its permission bits.
         mode: u32,
+    },
+    /// A file of the ledger belongs to somebody else, who could write it.
+    #[error(
+        "{path:?} belongs to uid {owner}, but the ledger is kept by uid {ours}; run: chown {ours} {path:?}"
+    )]
+    Owner {
+        /// Which.
+        path: PathBuf,
+        /// Whose it is.
+        owner: u32,
+        /// Whose it must be.
+        ours: u32,
+    },
+    /// In the place of a file of the ledger there is something else.
+    #[error(
+        "{path:?} is {found}, and must be a regular file; look at it with: ls -l {path:?}; then move it away, and put the \
+         ledger's own file there"
+    )]
+    NotAFile {
+        /// Which.
+        path: PathBuf,
+        /// What it is.
+        found: &'static str,
+    },
+    /// A database that is kept as evidence is not what it was.
+    #[error("{path:?} changed since it was examined; restart agentd to have it examined again")]
+    Altered {
+        /// Which.
+        path: PathBuf,
     },
     /// The origin cannot name a ledger.
     #[error("the ledger's origin cannot be used")]
@@ -141,6 +185,41 @@ pub enum AppendError {
     /// The ledger was closed.
     #[error("the ledger is closed")]
     Closed,
+}
+
+impl LedgerError {
+    /// What kind of damage this is, where it says that the ledger is not what was recorded: then it is evidence, and
+    /// nothing may be written to it. Nothing where something else kept it from being opened: rights, the disk, another
+    /// process.
+    pub fn damage(&self) -> Option<Damage> {
+        let kind = |kind: &str| Damage { kind: kind.to_owned(), first: None, last: None };
+        match self {
+            Self::Missing { .. } => Some(kind("database_missing")),
+            Self::KeyMissing { .. } => Some(kind("key_missing")),
+            Self::Key { .. } | Self::KeysDiffer { .. } => Some(kind("key_foreign")),
+            Self::Corrupt { violation, .. } => Some(violation.into()),
+            _ => None,
+        }
+    }
+}
+
+/// What a ledger that is not whole suffered, in the words that are answered.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Damage {
+    /// A [`crate::ViolationKind`], or `database_missing`, `key_missing`, `key_foreign`.
+    pub kind: String,
+    /// The first event that is concerned.
+    pub first: Option<u64>,
+    /// The last event that may be.
+    pub last: Option<u64>,
+}
+
+impl From<&Violation> for Damage {
+    fn from(violation: &Violation) -> Self {
+        let kind = serde_json::to_value(violation.kind).ok();
+        let kind = kind.as_ref().and_then(serde_json::Value::as_str).unwrap_or("damaged").to_owned();
+        Self { kind, first: violation.first, last: violation.last }
+    }
 }
 
 impl Unavailable {

@@ -58,6 +58,37 @@ impl Files {
         self.directory.join(PUBLIC_KEY_FILE)
     }
 
+    /// Refuses files that somebody else could write or read, and what is no file.
+    pub(crate) fn check(&self) -> Result<(), LedgerError> {
+        let database = self.database();
+        let beside = [with_suffix(&database, "-wal"), with_suffix(&database, "-shm"), self.public_key()];
+        for path in [database, self.key(), self.directory.join(LOCK_FILE)].into_iter().chain(beside) {
+            let metadata = match path.symlink_metadata() {
+                Ok(metadata) => metadata,
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue,
+                Err(error) => return Err(file_error("inspect", &path)(error)),
+            };
+            if let Some(found) = other_than_a_file(metadata.file_type()) {
+                return Err(LedgerError::NotAFile { path, found });
+            }
+            let ours = rustix::process::geteuid().as_raw();
+            if metadata.uid() != ours {
+                return Err(LedgerError::Owner { path, owner: metadata.uid(), ours });
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes the lock where there is one already, for as long as the file is kept (flock(2)).
+    pub(crate) fn lock_existing(&self) -> Result<Option<File>, LedgerError> {
+        let path = self.directory.join(LOCK_FILE);
+        match OpenOptions::new().read(true).custom_flags(no_follow()).open(&path) {
+            Ok(file) => self.take(path, file).map(Some),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(file_error("open the lock", &path)(error)),
+        }
+    }
+
     /// Takes the lock for as long as the file is kept (flock(2)).
     pub(crate) fn lock(&self) -> Result<File, LedgerError> {
         let path = self.directory.join(LOCK_FILE);
@@ -70,6 +101,10 @@ impl Files {
             .custom_flags(no_follow())
             .open(&path)
             .map_err(file_error("open the lock", &path))?;
+        self.take(path, file)
+    }
+
+    fn take(&self, path: PathBuf, file: File) -> Result<File, LedgerError> {
         match file.try_lock() {
             Ok(()) => Ok(file),
             Err(TryLockError::WouldBlock) => Err(LedgerError::InUse(self.directory.clone())),
@@ -112,24 +147,39 @@ impl Files {
         Ok(key)
     }
 
-    /// Writes the public key beside the private one when it is not there.
+    /// Writes the public key beside the private one when it is not there. One that is there must be its own.
     pub(crate) fn publish_key(&self, key: &VerifierKey) -> Result<(), LedgerError> {
         let path = self.public_key();
         if path.symlink_metadata().is_ok() {
-            Ok(())
+            self.check_published(key)
         } else {
             self.write_new(&path, &format!("{key}\n"), 0o644)
         }
     }
 
+    /// Whether the public key beside the private one, if there is one, is its own.
+    pub(crate) fn check_published(&self, key: &VerifierKey) -> Result<(), LedgerError> {
+        let path = self.public_key();
+        if path.symlink_metadata().is_err() {
+            return Ok(());
+        }
+        let published = read_public_key(&path)?;
+        if published == *key {
+            return Ok(());
+        }
+        Err(LedgerError::KeysDiffer { path })
+    }
+
     /// Reads the private key, which only its owner may be able to read.
     pub(crate) fn load_key(&self) -> Result<SigningKey, LedgerError> {
         let path = self.key();
-        let mut file = OpenOptions::new()
-            .read(true)
-            .custom_flags(no_follow())
-            .open(&path)
-            .map_err(file_error("open the key", &path))?;
+        let mut file = match OpenOptions::new().read(true).custom_flags(no_follow()).open(&path) {
+            Ok(file) => file,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                return Err(LedgerError::KeyMissing { path, database: self.database() });
+            }
+            Err(error) => return Err(file_error("open the key", &path)(error)),
+        };
         let metadata = file.metadata().map_err(file_error("inspect the key", &path))?;
         let mode = metadata.permissions().mode() & 0o7777;
         if mode & 0o077 != 0 {
@@ -164,6 +214,19 @@ impl Files {
         File::open(&self.directory)
             .and_then(|directory| directory.sync_all())
             .map_err(file_error("sync the directory", &self.directory))
+    }
+}
+
+/// What stands in a file's place; nothing when it is a regular file.
+fn other_than_a_file(kind: std::fs::FileType) -> Option<&'static str> {
+    if kind.is_file() {
+        None
+    } else if kind.is_symlink() {
+        Some("a symbolic link")
+    } else if kind.is_dir() {
+        Some("a directory")
+    } else {
+        Some("a device, a socket or a FIFO")
     }
 }
 

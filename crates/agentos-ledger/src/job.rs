@@ -109,7 +109,14 @@ pub struct Status {
     pub witness_trouble: Option<String>,
 }
 
-pub(crate) type Observer = Arc<dyn Fn(&Head) + Send + Sync>;
+/// Who is told of what, on the writer's thread.
+#[derive(Clone)]
+pub(crate) enum Observer {
+    /// Of each new head.
+    Head(Arc<dyn Fn(&Head) + Send + Sync>),
+    /// When the ledger can no longer be written, and when it can again.
+    Status(Arc<dyn Fn(&Status) + Send + Sync>),
+}
 
 /// What the writer shares with the handle.
 pub(crate) struct Shared {

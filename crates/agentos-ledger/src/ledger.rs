@@ -4,15 +4,15 @@ use std::path::{Path, PathBuf};
 use std::sync::mpsc::sync_channel;
 use std::sync::{Arc, Mutex, Weak};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use agentos_api::event::{Event, EventFilter, EventPage};
 use agentos_api::ledger::{Checkpoint, ConsistencyProof, InclusionProof};
 
 use crate::error::{AppendError, LedgerError};
 use crate::files::Files;
-use crate::job::{Appended, Completion, Job, NewEvent, Shared, Status, lock};
-use crate::note::{NoteError, SigningKey, VerifierKey};
+use crate::job::{Appended, Completion, Job, NewEvent, Observer, Shared, Status, lock};
+use crate::note::{SigningKey, TreeHead, VerifierKey};
 use crate::queue::{Queue, Refusal};
 use crate::read::Readers;
 use crate::store::{Head, OpenOptionsForStore, Store, create};
@@ -42,6 +42,8 @@ pub struct LedgerOptions {
     pub queue_capacity: usize,
     /// How long to wait for a database that another process has locked.
     pub busy_timeout: Duration,
+    /// What shows the time; the system's clock but in tests of what happens when that is set back.
+    pub(crate) clock: fn() -> SystemTime,
 }
 
 impl LedgerOptions {
@@ -55,6 +57,7 @@ impl LedgerOptions {
             checkpoint_interval: Duration::from_mins(1),
             queue_capacity: 4096,
             busy_timeout: Duration::from_secs(1),
+            clock: SystemTime::now,
         }
     }
 }
@@ -74,45 +77,49 @@ impl Ledger {
     /// Opens the ledger in a directory, or makes one where there has never been one.
     ///
     /// The cost does not depend on the ledger's length: its last events, its tree's edge and its last checkpoint are
-    /// checked. [`crate::verify`] checks everything.
+    /// checked. [`crate::verify`] checks everything. A ledger that is not whole is evidence: it is found so before a byte
+    /// of it, or in its directory, is written.
     ///
     /// # Errors
     /// [`LedgerError::InUse`] when another process writes it, [`LedgerError::Missing`] when the database is gone though
-    /// a key or a witness says there was one, [`LedgerError::Corrupt`] when its end is not whole.
+    /// a key or a witness says there was one, [`LedgerError::Corrupt`] when its end is not whole;
+    /// [`LedgerError::damage`] tells these from what a disk or rights did.
     pub fn open(options: &LedgerOptions) -> Result<Self, LedgerError> {
         let files = Files::in_directory(&options.directory)?;
-        let lock_file = files.lock()?;
+        files.check()?;
+        let locked = files.lock_existing()?;
         let database = files.database();
         let witnessed_text = match &options.witness_file {
             Some(path) => witness::read_checkpoints(path)?,
             None => None,
         };
         let exists = database.symlink_metadata().is_ok();
-        let key = if exists { files.load_key()? } else { begin(&files, options, witnessed_text.as_deref())? };
-        files.publish_key(key.verifier())?;
-        let witnessed = match &witnessed_text {
-            Some(text) if !text.trim().is_empty() => Some(last_witnessed(text, key.verifier(), options)?),
+        let loaded = if exists {
+            Some(files.load_key()?)
+        } else {
+            refuse_lost(&files, options, witnessed_text.as_deref())?;
+            None
+        };
+        let witnessed = match (&loaded, &witnessed_text) {
+            (Some(key), Some(text)) if !text.trim().is_empty() => {
+                Some(last_witnessed(text, key.verifier(), options)?)
+            }
             _ => None,
         };
-        let store = Store::open(
-            &files,
-            &OpenOptionsForStore {
-                key: key.verifier(),
-                busy_timeout: options.busy_timeout,
-                witnessed: witnessed.as_ref(),
-                acknowledged: None,
-                rewrite_log: false,
-            },
-        )?;
-        if store.origin != key.verifier().name() {
-            return Err(LedgerError::Key {
-                path: files.public_key(),
-                source: NoteError::OtherOrigin {
-                    found: store.origin.clone(),
-                    expected: key.verifier().name().to_owned(),
-                },
-            });
+        if let Some(key) = &loaded {
+            files.check_published(key.verifier())?;
+            Store::inspect(&files, &for_store(key, options, witnessed.as_ref()))?;
         }
+        let lock_file = match locked {
+            Some(lock) => lock,
+            None => files.lock()?,
+        };
+        let key = match loaded {
+            Some(key) => key,
+            None => begin(&files, options)?,
+        };
+        files.publish_key(key.verifier())?;
+        let store = Store::open(&files, &for_store(&key, options, witnessed.as_ref()))?;
 
         let key = Arc::new(key);
         let shared = Arc::new(Shared {
@@ -133,6 +140,7 @@ impl Ledger {
             checkpoint_every: options.checkpoint_every.max(1),
             checkpoint_interval: options.checkpoint_interval.max(Duration::from_millis(10)),
             witness_file: options.witness_file.clone(),
+            clock: options.clock,
         };
         let writer = spawn(Writer::new(Arc::clone(&shared), settings, store))?;
         Ok(Self {
@@ -252,9 +260,19 @@ impl Ledger {
     /// Calls `observer` with the new head after each group of events has become durable, until the subscription is
     /// dropped. It runs on the writer's thread and must not block; what is new is then read with [`Ledger::page`].
     pub fn subscribe(&self, observer: impl Fn(&Head) + Send + Sync + 'static) -> Subscription {
+        self.observe(Observer::Head(Arc::new(observer)))
+    }
+
+    /// Calls `observer` when the ledger can no longer be written, and when it can again, until the subscription is
+    /// dropped. It runs on the writer's thread and must not block.
+    pub fn subscribe_to_status(&self, observer: impl Fn(&Status) + Send + Sync + 'static) -> Subscription {
+        self.observe(Observer::Status(Arc::new(observer)))
+    }
+
+    fn observe(&self, observer: Observer) -> Subscription {
         let mut observers = lock(&self.shared.observers);
         let number = observers.last().map_or(0, |(number, _)| number + 1);
-        observers.push((number, Arc::new(observer)));
+        observers.push((number, observer));
         Subscription { shared: Arc::downgrade(&self.shared), number }
     }
 
@@ -291,8 +309,22 @@ impl Drop for Subscription {
     }
 }
 
-/// Begins a ledger, unless something says that there has been one.
-fn begin(files: &Files, options: &LedgerOptions, witnessed: Option<&str>) -> Result<SigningKey, LedgerError> {
+fn for_store<'a>(
+    key: &'a SigningKey,
+    options: &LedgerOptions,
+    witnessed: Option<&'a TreeHead>,
+) -> OpenOptionsForStore<'a> {
+    OpenOptionsForStore {
+        key: key.verifier(),
+        busy_timeout: options.busy_timeout,
+        witnessed,
+        acknowledged: None,
+        rewrite_log: false,
+    }
+}
+
+/// Where there is no database: refuses if something says that there has been one.
+fn refuse_lost(files: &Files, options: &LedgerOptions, witnessed: Option<&str>) -> Result<(), LedgerError> {
     let unfinished = files.unfinished().symlink_metadata().is_ok();
     let evidence = match (&options.witness_file, witnessed) {
         (Some(path), Some(text)) if !text.trim().is_empty() => Some(path.clone()),
@@ -300,9 +332,14 @@ fn begin(files: &Files, options: &LedgerOptions, witnessed: Option<&str>) -> Res
         _ if unfinished => None,
         _ => files.traces(),
     };
-    if let Some(evidence) = evidence {
-        return Err(LedgerError::Missing { path: files.database(), evidence });
+    match evidence {
+        Some(evidence) => Err(LedgerError::Missing { path: files.database(), evidence }),
+        None => Ok(()),
     }
+}
+
+/// Begins a ledger.
+fn begin(files: &Files, options: &LedgerOptions) -> Result<SigningKey, LedgerError> {
     // The name in the key and in the database are one: an interrupted beginning may have had another.
     files.mark_unfinished()?;
     let key = files.create_key(&options.origin)?;
@@ -310,11 +347,7 @@ fn begin(files: &Files, options: &LedgerOptions, witnessed: Option<&str>) -> Res
     Ok(key)
 }
 
-fn last_witnessed(
-    text: &str,
-    key: &VerifierKey,
-    options: &LedgerOptions,
-) -> Result<crate::note::TreeHead, LedgerError> {
+fn last_witnessed(text: &str, key: &VerifierKey, options: &LedgerOptions) -> Result<TreeHead, LedgerError> {
     witness::latest_checkpoint(text, key)
         .map(|(head, _)| head)
         .map_err(|source| LedgerError::Key { path: options.witness_file.clone().unwrap_or_default(), source })

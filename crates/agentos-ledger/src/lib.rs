@@ -30,10 +30,12 @@
 //! # }
 //! ```
 
+mod alone;
 mod canonical;
 mod chain;
 mod digest;
 mod error;
+mod evidence;
 mod files;
 mod job;
 mod ledger;
@@ -56,7 +58,8 @@ mod writer;
 
 pub use canonical::{CanonicalJson, DataError, MAX_DATA_BYTES};
 pub use digest::{Digest, GENESIS, digest_from_base64, from_hex, to_base64, to_hex};
-pub use error::{AppendError, Cause, LedgerError, Unavailable};
+pub use error::{AppendError, Cause, Damage, LedgerError, Unavailable};
+pub use evidence::Evidence;
 pub use files::{DATABASE_FILE, KEY_FILE, LOCK_FILE, PUBLIC_KEY_FILE, read_public_key};
 pub use job::{Appended, NewEvent, Status};
 pub use ledger::{Ledger, LedgerOptions, Subscription};

@@ -7,6 +7,7 @@ use agentos_api::event::{Actor, Event, EventFilter, EventPage, EventType, Order,
 use rusqlite::types::Value;
 use rusqlite::{Connection, OpenFlags, Row, params_from_iter};
 
+use crate::alone;
 use crate::chain::COLUMNS;
 use crate::digest::from_hex;
 use crate::error::LedgerError;
@@ -92,6 +93,15 @@ impl Readers {
         let query = Query::new(filter)?;
         self.with(|reader| reader.page(&query))
     }
+}
+
+/// One page of a database that nobody writes, read without making anything beside it.
+pub(crate) fn page_alone(path: &Path, filter: &EventFilter) -> Result<EventPage, LedgerError> {
+    let query = Query::new(filter)?;
+    let failed = |source| LedgerError::Database { action: "read", path: path.to_owned(), source };
+    let connection = alone::connect(path).map_err(failed)?;
+    let snapshot = connection.unchecked_transaction().map_err(failed)?;
+    Reader { path, connection: &snapshot }.page(&query)
 }
 
 /// One state of the ledger.

@@ -5,17 +5,18 @@
 
 use std::fs::OpenOptions;
 use std::os::unix::fs::OpenOptionsExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rusqlite::{Connection, OpenFlags, OptionalExtension as _};
 
+use crate::alone;
 use crate::chain::{COLUMNS, Chain};
 use crate::digest::{Digest, GENESIS, from_hex, to_base64};
 use crate::error::LedgerError;
-use crate::files::{Files, file_error, identity, no_follow, with_suffix};
+use crate::files::{Files, KEY_FILE, file_error, identity, no_follow, with_suffix};
 use crate::merkle::{Frontier, TILE_WIDTH};
-use crate::note::{TreeHead, VerifierKey, open_checkpoint};
+use crate::note::{NoteError, TreeHead, VerifierKey, open_checkpoint};
 use crate::schema;
 use crate::tiles::TreeReader;
 use crate::violation::{Violation, ViolationKind};
@@ -33,7 +34,6 @@ pub struct Head {
 #[derive(Debug)]
 pub(crate) struct Store {
     pub(crate) connection: Connection,
-    pub(crate) origin: String,
     pub(crate) head: Head,
     pub(crate) frontier: Frontier,
     /// The size of the last stored checkpoint.
@@ -47,6 +47,21 @@ pub(crate) struct Store {
 enum Failure {
     Database(rusqlite::Error),
     Violation(Violation),
+    Key(NoteError),
+}
+
+impl Failure {
+    fn of_opening(self, path: PathBuf) -> LedgerError {
+        match self {
+            Self::Violation(violation) => LedgerError::Corrupt { path, violation },
+            Self::Key(source) => LedgerError::Key { path: path.with_file_name(KEY_FILE), source },
+            Self::Database(source) if is_not_a_database(&source) => {
+                let violation = Violation::of_ledger(ViolationKind::SchemaChanged, source.to_string());
+                LedgerError::Corrupt { path, violation }
+            }
+            Self::Database(source) => LedgerError::Database { action: "open", path, source },
+        }
+    }
 }
 
 impl From<rusqlite::Error> for Failure {
@@ -125,32 +140,41 @@ pub(crate) struct OpenOptionsForStore<'a> {
 }
 
 impl Store {
-    /// Opens an existing ledger and checks its end.
-    pub(crate) fn open(files: &Files, options: &OpenOptionsForStore<'_>) -> Result<Self, LedgerError> {
+    /// Checks the end of a ledger that nobody writes, without changing a byte of it or beside it. A ledger that is not
+    /// whole is evidence: opening it for writing would already write its log back.
+    pub(crate) fn inspect(files: &Files, options: &OpenOptionsForStore<'_>) -> Result<(), LedgerError> {
         let path = files.database();
-        match Self::try_open(&path, options) {
-            Ok(store) => Ok(store),
-            Err(Failure::Violation(violation)) => Err(LedgerError::Corrupt { path, violation }),
-            Err(Failure::Database(source)) if is_not_a_database(&source) => Err(LedgerError::Corrupt {
-                path,
-                violation: Violation::of_ledger(ViolationKind::SchemaChanged, source.to_string()),
-            }),
-            Err(Failure::Database(source)) => Err(LedgerError::Database { action: "open", path, source }),
+        let inspect = || -> Result<(), Failure> {
+            refuse_emptied(&path)?;
+            let connection = alone::connect(&path)?;
+            let snapshot = connection.unchecked_transaction()?;
+            refuse_changed_schema(&snapshot)?;
+            check(&snapshot, options).map(|_| ())
+        };
+        let mut attempts = 3;
+        loop {
+            let before = alone::state(&path);
+            let result = inspect();
+            attempts -= 1;
+            // What somebody wrote to meanwhile was not read in one state: that is no damage yet.
+            if attempts == 0 || before == alone::state(&path) {
+                return result.map_err(|failure| failure.of_opening(path));
+            }
         }
     }
 
+    /// Opens an existing ledger and checks its end.
+    pub(crate) fn open(files: &Files, options: &OpenOptionsForStore<'_>) -> Result<Self, LedgerError> {
+        let path = files.database();
+        Self::try_open(&path, options).map_err(|failure| failure.of_opening(path))
+    }
+
     fn try_open(path: &Path, options: &OpenOptionsForStore<'_>) -> Result<Self, Failure> {
-        // To SQLite an empty file is a new database, and a log beside it left over: it would delete the log.
-        if path.symlink_metadata().is_ok_and(|metadata| metadata.len() == 0) {
-            let detail = "the database is an empty file: it was emptied";
-            return Err(Violation::of_ledger(ViolationKind::SchemaChanged, detail).into());
-        }
+        refuse_emptied(path)?;
         let connection = Connection::open_with_flags(path, write_flags())?;
         connection.busy_timeout(options.busy_timeout)?;
         connection.pragma_update(None, "trusted_schema", "OFF")?;
-        if let Some(difference) = schema::difference(&connection)? {
-            return Err(Violation::of_ledger(ViolationKind::SchemaChanged, difference).into());
-        }
+        refuse_changed_schema(&connection)?;
         connection.pragma_update(None, "journal_mode", "WAL")?;
         connection.pragma_update(None, "synchronous", "FULL")?;
         // The writer writes the log back itself, after it has answered; this only bounds the log should it not get to it.
@@ -165,23 +189,11 @@ impl Store {
         }
 
         let snapshot = connection.unchecked_transaction()?;
-        let origin: String = snapshot.query_row("SELECT origin FROM ledger", [], |row| row.get(0))?;
-        let head = check_end(&snapshot)?;
-        let mut tree = TreeReader::new(&snapshot);
-        let frontier = tree.frontier(head.id)?;
-        let checkpointed = check_last_checkpoint(&snapshot, &mut tree, head.id, options.key)?;
-        if let Some(witnessed) = options.witnessed {
-            check_tree_head(&mut tree, head.id, witnessed, "a checkpoint kept outside")?;
-        }
-        if let Some(acknowledged) = options.acknowledged {
-            check_acknowledged(&snapshot, head, acknowledged)?;
-        }
-        drop(tree);
+        let Checked { head, frontier, checkpointed } = check(&snapshot, options)?;
         snapshot.commit()?;
 
         let mut store = Self {
             connection,
-            origin,
             head,
             frontier,
             checkpointed,
@@ -205,6 +217,49 @@ impl Store {
     pub(crate) fn moved_away(&self, files: &Files) -> bool {
         let path = files.database();
         self.identity != [identity(&path), identity(&with_suffix(&path, "-wal"))]
+    }
+}
+
+/// What is known of a ledger whose end was checked.
+struct Checked {
+    head: Head,
+    frontier: Frontier,
+    checkpointed: u64,
+}
+
+/// Checks the end of the ledger in one state of it.
+fn check(snapshot: &Connection, options: &OpenOptionsForStore<'_>) -> Result<Checked, Failure> {
+    let origin: String = snapshot.query_row("SELECT origin FROM ledger", [], |row| row.get(0))?;
+    if origin != options.key.name() {
+        let expected = options.key.name().to_owned();
+        return Err(Failure::Key(NoteError::OtherOrigin { found: origin, expected }));
+    }
+    let head = check_end(snapshot)?;
+    let mut tree = TreeReader::new(snapshot);
+    let frontier = tree.frontier(head.id)?;
+    let checkpointed = check_last_checkpoint(snapshot, &mut tree, head.id, options.key)?;
+    if let Some(witnessed) = options.witnessed {
+        check_tree_head(&mut tree, head.id, witnessed, "a checkpoint kept outside")?;
+    }
+    if let Some(acknowledged) = options.acknowledged {
+        check_acknowledged(snapshot, head, acknowledged)?;
+    }
+    Ok(Checked { head, frontier, checkpointed })
+}
+
+/// To SQLite an empty file is a new database, and a log beside it left over: it would delete the log.
+fn refuse_emptied(path: &Path) -> Result<(), Violation> {
+    if path.symlink_metadata().is_ok_and(|metadata| metadata.len() == 0) {
+        let detail = "the database is an empty file: it was emptied";
+        return Err(Violation::of_ledger(ViolationKind::SchemaChanged, detail));
+    }
+    Ok(())
+}
+
+fn refuse_changed_schema(connection: &Connection) -> Result<(), Failure> {
+    match schema::difference(connection)? {
+        Some(difference) => Err(Violation::of_ledger(ViolationKind::SchemaChanged, difference).into()),
+        None => Ok(()),
     }
 }
 

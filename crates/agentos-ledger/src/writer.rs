@@ -6,7 +6,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use agentos_api::ledger::Checkpoint;
 use rusqlite::Connection;
@@ -43,6 +43,7 @@ pub(crate) struct Settings {
     pub(crate) checkpoint_every: u64,
     pub(crate) checkpoint_interval: Duration,
     pub(crate) witness_file: Option<PathBuf>,
+    pub(crate) clock: fn() -> SystemTime,
 }
 
 pub(crate) struct Writer {
@@ -89,13 +90,13 @@ impl Writer {
         Self {
             head: store.head,
             shared,
-            settings,
             store: Some(store),
-            clock: Clock::default(),
+            clock: Clock::new(settings.clock),
             payload: Vec::new(),
             log_pages: 0,
             rewrite_log: false,
             last_checkpoint: Instant::now(),
+            settings,
         }
     }
 
@@ -181,12 +182,28 @@ impl Writer {
     }
 
     fn report(&self, unavailable: Option<Unavailable>) {
-        let mut status = lock(&self.shared.status);
-        status.unavailable = unavailable;
-        status.size = self.head.id;
-        if let Some(store) = &self.store {
-            status.checkpointed = store.checkpointed;
+        let status = {
+            let mut status = lock(&self.shared.status);
+            let changed = status.unavailable.is_some() != unavailable.is_some();
+            status.unavailable = unavailable;
+            status.size = self.head.id;
+            if let Some(store) = &self.store {
+                status.checkpointed = store.checkpointed;
+            }
+            if !changed {
+                return;
+            }
+            status.clone()
+        };
+        for observer in self.observers() {
+            if let Observer::Status(observer) = observer {
+                let _ = catch_unwind(AssertUnwindSafe(|| observer(&status)));
+            }
         }
+    }
+
+    fn observers(&self) -> Vec<Observer> {
+        lock(&self.shared.observers).iter().map(|(_, observer)| observer.clone()).collect()
     }
 
     /// The open store; opens it anew after a failure.
@@ -302,10 +319,10 @@ impl Writer {
     }
 
     fn notify(&self) {
-        let observers: Vec<Observer> =
-            lock(&self.shared.observers).iter().map(|(_, observer)| Arc::clone(observer)).collect();
-        for observer in observers {
-            let _ = catch_unwind(AssertUnwindSafe(|| observer(&self.head)));
+        for observer in self.observers() {
+            if let Observer::Head(observer) = observer {
+                let _ = catch_unwind(AssertUnwindSafe(|| observer(&self.head)));
+            }
         }
     }
 

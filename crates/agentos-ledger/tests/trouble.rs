@@ -5,6 +5,7 @@
 
 mod common;
 
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -196,6 +197,27 @@ fn a_locked_database_refuses_and_recovers_when_it_is_released() {
 }
 
 #[test]
+fn who_subscribed_is_told_when_the_ledger_cannot_be_written_and_when_it_can_again() {
+    let directory = TempDir::new().unwrap();
+    let mut options = options(directory.path());
+    options.busy_timeout = Duration::from_millis(20);
+    let ledger = Ledger::open(&options).unwrap();
+    let (sender, receiver) = std::sync::mpsc::channel();
+    let subscription = ledger.subscribe_to_status(move |status| {
+        let _ = sender.send(status.unavailable.as_ref().map(|trouble| trouble.cause));
+    });
+    let other = tamper(directory.path());
+    other.execute_batch("BEGIN IMMEDIATE").unwrap();
+    unavailable(ledger.append_blocking(event(1)), &[Cause::Locked]);
+    unavailable(ledger.append_blocking(event(1)), &[Cause::Locked]);
+    other.execute_batch("ROLLBACK").unwrap();
+    recovers(&ledger);
+    append(&ledger, 1, 5);
+    drop(subscription);
+    assert_eq!(receiver.iter().collect::<Vec<_>>(), [Some(Cause::Locked), None]);
+}
+
+#[test]
 fn every_waiting_event_is_refused_while_the_database_is_locked() {
     let directory = TempDir::new().unwrap();
     let mut options = options(directory.path());
@@ -267,7 +289,35 @@ fn traces_of_a_lost_ledger_keep_a_new_one_from_being_made() {
     }
     let directory = ledger_of(3);
     std::fs::remove_file(directory.path().join(agentos_ledger::KEY_FILE)).unwrap();
-    assert!(matches!(Ledger::open(&options(directory.path())), Err(LedgerError::File { .. })));
+    assert!(matches!(Ledger::open(&options(directory.path())), Err(LedgerError::KeyMissing { .. })));
+}
+
+#[test]
+fn files_that_others_could_read_or_write_are_refused_with_the_command_that_mends_them() {
+    let refusal = |directory: &Path| {
+        let error = Ledger::open(&options(directory)).unwrap_err();
+        assert_eq!(error.damage(), None, "rights are no damage: {error}");
+        error.to_string()
+    };
+    let directory = ledger_of(3);
+    let key = directory.path().join(agentos_ledger::KEY_FILE);
+    std::fs::set_permissions(&key, std::fs::Permissions::from_mode(0o640)).unwrap();
+    let said = refusal(directory.path());
+    assert!(said.contains("0640") && said.contains("chmod 0600"), "{said}");
+    std::fs::set_permissions(&key, std::fs::Permissions::from_mode(0o600)).unwrap();
+    drop(open(directory.path()));
+    if !rustix::process::geteuid().is_root() {
+        eprintln!("files of another owner: NOT TESTED, only root can give a file away");
+        return;
+    }
+    for name in [agentos_ledger::DATABASE_FILE, agentos_ledger::KEY_FILE, agentos_ledger::PUBLIC_KEY_FILE] {
+        let path = directory.path().join(name);
+        std::os::unix::fs::chown(&path, Some(65_534), None).unwrap();
+        let said = refusal(directory.path());
+        assert!(said.contains("uid 65534") && said.contains("chown 0 ") && said.contains(name), "{said}");
+        std::os::unix::fs::chown(&path, Some(0), None).unwrap();
+    }
+    drop(open(directory.path()));
 }
 
 #[test]
@@ -278,6 +328,8 @@ fn links_in_the_place_of_the_ledgers_files_are_not_followed() {
         let (path, target) = (directory.path().join(name), elsewhere.path().join("target"));
         std::fs::rename(&path, &target).unwrap();
         std::os::unix::fs::symlink(&target, &path).unwrap();
-        assert!(Ledger::open(&options(directory.path())).is_err(), "{name}");
+        let error = Ledger::open(&options(directory.path())).unwrap_err();
+        assert!(matches!(error, LedgerError::NotAFile { .. }), "{name}: {error:?}");
+        assert!(error.to_string().contains("a symbolic link"), "{error}");
     }
 }

@@ -23,7 +23,7 @@ use crate::runtime::Runtime;
 use crate::up::binaries::Binaries;
 use crate::up::identity::Identity;
 use crate::up::stack::{Options, Stack, Turn};
-use crate::up::{agentd, gateway};
+use crate::up::{chat, gateway};
 use crate::{plugin, project, runtime};
 
 /// Options of `cargo xtask e2e`.
@@ -63,24 +63,25 @@ pub(crate) fn run(_: &Arguments) -> Result<()> {
 
 async fn test(stack: &mut Stack, binaries: &Binaries, runtime: &Runtime, machine: &Machine) -> Result<()> {
     the_gateway_is_confined(stack, runtime)?;
-    let newest = agentd::newest_event(stack.client()).await?;
+    let newest = stack.client().newest_event().await?;
     let cases = cases(machine, newest);
     every_registered_tool_is_called(&cases)?;
-    let mut conversation = stack.conversation("e2e");
+    let mut conversation = stack.conversation("e2e")?;
     for case in &cases {
-        let turn = stack.turn(&mut conversation, &case.say, |_| {}).await?;
+        let turn = stack.turn(&mut conversation, &case.say).await?;
         check(stack, case, &turn)
             .with_context(|| format!("«{}» was answered:\n{}", case.say, turn.answer))?;
         passed(&format!("{} ({} events)", case.say, turn.events.len()));
     }
     what_is_remembered_is_a_file(stack, machine)?;
+    a_person_talks_through_agentctl(stack, binaries)?;
     // Signed now, and appended to the file of checkpoints: agentd does it by itself only every minute.
     stack.client().checkpoint().await?;
     Evidence::of(stack.places(), binaries, runtime).is_whole()?;
     openclaw_finds_nothing_wrong(stack, runtime)?;
 
     stack.stop_agentd().await;
-    let answer = conversation.say("What is eating the memory?", |_| {}).await?;
+    let answer = conversation.say("What is eating the memory?").await?.whole().await?;
     ensure!(
         answer.contains("agentd_unreachable") && answer.contains("systemctl status agentd"),
         "agentd was stopped, and the agent said:\n{answer}"
@@ -189,6 +190,24 @@ fn what_is_remembered_is_a_file(stack: &Stack, machine: &Machine) -> Result<()> 
         }
     }
     bail!("no markdown file of {} holds {}", stack.places().memory().display(), machine.word)
+}
+
+/// The chat of an installed machine has a turn with this gateway, and shows what the turn recorded.
+fn a_person_talks_through_agentctl(stack: &Stack, binaries: &Binaries) -> Result<()> {
+    let mut command = chat::command(stack, binaries)?;
+    command.args(["--json", "--session", "person", "--say", "What is eating the memory?"]);
+    let turn: Value = serde_json::from_str(&output(&mut command)?)?;
+    let answer = turn["answer"].as_str().unwrap_or_default();
+    ensure!(answer.contains("memory are in use"), "agentctl's chat was answered:\n{answer}");
+    let events = turn["events"].as_array().context("agentctl's chat shows no list of events")?;
+    let by_session =
+        |event: &Value| event["actor"].as_str().is_some_and(|actor| actor.ends_with("/main:person"));
+    ensure!(
+        !events.is_empty() && events.iter().all(by_session),
+        "agentctl's chat shows as its events {events:?}"
+    );
+    passed(&format!("a person talks through agentctl chat ({} events)", events.len()));
+    Ok(())
 }
 
 /// OpenClaw's own checks of the plugin and the skill.

@@ -1,4 +1,4 @@
-//! agentd as a part of the stack: its configuration, its start, and what the ledger says through it.
+//! agentd as a part of the stack: its configuration and its start.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -6,16 +6,12 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-use agentos_api::event::{Event, EventFilter, Order};
 use agentos_client::Client;
 use anyhow::{Context, Result};
 
 use super::identity::Identity;
 use super::part::Part;
 use super::places::Places;
-
-/// Most pages of events that are read after a turn.
-const MOST_PAGES: usize = 20;
 
 /// Starts agentd and waits until it answers.
 ///
@@ -60,43 +56,4 @@ fn quoted(path: &Path) -> Result<String> {
     let text =
         path.to_str().with_context(|| format!("{} is not UTF-8; use another folder", path.display()))?;
     Ok(serde_json::to_string(text)?)
-}
-
-/// The id of the newest event; 0 in an empty ledger.
-///
-/// # Errors
-/// When agentd does not answer.
-pub(crate) async fn newest_event(client: &Client) -> Result<u64> {
-    let filter = EventFilter { order: Some(Order::Newest), limit: limit(1)?, ..EventFilter::default() };
-    let page = client.events_page(&filter).await.map_err(explained)?;
-    Ok(page.events.first().map_or(0, |event| event.id))
-}
-
-/// The events after `after`, oldest first.
-///
-/// # Errors
-/// When agentd does not answer.
-pub(crate) async fn events_after(client: &Client, after: u64) -> Result<Vec<Event>> {
-    let mut filter = EventFilter { after: Some(after), limit: limit(1000)?, ..EventFilter::default() };
-    let mut events = Vec::new();
-    for _ in 0..MOST_PAGES {
-        let page = client.events_page(&filter).await.map_err(explained)?;
-        events.extend(page.events);
-        match page.next {
-            Some(next) => filter.after = Some(next),
-            None => break,
-        }
-    }
-    Ok(events)
-}
-
-fn limit(count: u64) -> Result<agentos_api::event::PageLimit> {
-    Ok(serde_json::from_value(count.into())?)
-}
-
-fn explained(error: agentos_client::ClientError) -> anyhow::Error {
-    match error.hint() {
-        Some(hint) => anyhow::Error::new(error).context(hint),
-        None => error.into(),
-    }
 }

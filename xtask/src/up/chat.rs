@@ -1,123 +1,73 @@
-//! The chat on the terminal, and how a turn and its record are shown there.
+//! The chat of `up` is agentctl's, pointed at this stack; it ends when a part of the stack does.
 
-use std::io::{BufRead as _, Write as _};
+use std::fs::{self, OpenOptions};
+use std::io::{ErrorKind, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::process::Command;
+use std::time::Duration;
 
-use agentos_api::event::Event;
-use anyhow::Result;
-use tokio::sync::mpsc;
+use anyhow::{Context, Result, bail};
+use serde_json::json;
 
+use super::binaries::Binaries;
 use super::stack::Stack;
 
-/// Longest line of an event that is shown, in characters.
-const WIDTH: usize = 110;
+/// What agentctl ends with on Ctrl-C, which reaches it as it reaches us.
+const INTERRUPTED: i32 = 130;
 
-/// Takes lines from the terminal and has a turn for each, until the input ends or `/quit` is said.
+/// Talks until the person ends it, or has one turn with `say`.
 ///
 /// # Errors
-/// When a part of the stack ends. A turn that fails is told and the chat goes on.
-pub(crate) async fn run(stack: &mut Stack, session: &str) -> Result<()> {
-    let mut conversation = stack.conversation(session);
-    let mut lines = lines();
-    let mut watch = tokio::time::interval(std::time::Duration::from_secs(1));
-    loop {
-        print!("\nyou › ");
-        std::io::stdout().flush()?;
-        let line = loop {
-            tokio::select! {
-                line = lines.recv() => break line,
-                _ = watch.tick() => stack.check()?,
-            }
-        };
-        let Some(line) = line else {
-            println!();
-            return Ok(());
-        };
-        match line.trim() {
-            "" => {}
-            "/quit" | "/exit" => return Ok(()),
-            text => match stack.turn(&mut conversation, text, show).await {
-                Ok(turn) => {
-                    println!();
-                    record(&turn.events);
-                }
-                Err(error) => {
-                    stack.check()?;
-                    println!("\nthat turn failed: {error:#}");
-                }
-            },
-        }
+/// When a part of the stack ends, or the turn that was asked for fails.
+pub(crate) async fn run(stack: &mut Stack, binaries: &Binaries, say: Option<&str>) -> Result<()> {
+    let mut command = command(stack, binaries)?;
+    if let Some(text) = say {
+        // In one, so that a text that begins with a dash is no option.
+        command.arg(format!("--say={text}"));
     }
+    let mut command = tokio::process::Command::from(command);
+    let mut chat = command.kill_on_drop(true).spawn().context("cannot start agentctl")?;
+    let mut watch = tokio::time::interval(Duration::from_secs(1));
+    let status = loop {
+        tokio::select! {
+            status = chat.wait() => break status?,
+            _ = watch.tick() => stack.check()?,
+        }
+    };
+    if status.success() || status.code() == Some(INTERRUPTED) {
+        return Ok(());
+    }
+    stack.check()?;
+    bail!("the chat ended with {status}")
 }
 
-/// One turn: the answer, then the events it caused.
+/// `agentctl chat` with this stack's agent, as whoever started the stack.
 ///
 /// # Errors
-/// When the turn fails.
-pub(crate) async fn once(stack: &mut Stack, session: &str, text: &str) -> Result<()> {
-    let mut conversation = stack.conversation(session);
-    let turn = stack.turn(&mut conversation, text, show).await?;
-    println!("\n");
-    record(&turn.events);
-    Ok(())
+/// When the file for it cannot be written.
+pub(crate) fn command(stack: &Stack, binaries: &Binaries) -> Result<Command> {
+    write_access(stack)?;
+    let mut command = Command::new(binaries.agentctl());
+    command
+        .args(["chat", "--socket"])
+        .arg(stack.places().operator_socket())
+        .arg("--gateway")
+        .arg(stack.places().operator_access());
+    Ok(command)
 }
 
-/// A piece of an answer. A model may say anything; the terminal gets no control characters from it.
-fn show(piece: &str) {
-    print!("{}", plain(piece));
-    let _ = std::io::stdout().flush();
-}
-
-/// What was written to the ledger.
-fn record(events: &[Event]) {
-    if events.is_empty() {
-        println!("  ledger: nothing was recorded");
-        return;
-    }
-    for event in events {
-        let line = format!("{} {}  by {}", event.kind, detail(event), event.actor);
-        let mut shown: String = plain(&line).chars().take(WIDTH).collect();
-        if line.chars().count() > WIDTH {
-            shown.push('…');
+/// Writes where the gateway is and its token, for nobody but whoever started the stack.
+fn write_access(stack: &Stack) -> Result<()> {
+    let path = stack.places().operator_access();
+    let gateway = stack.gateway();
+    let access = json!({ "url": format!("http://{}", gateway.address), "token": gateway.token });
+    let written = (|| {
+        match fs::remove_file(&path) {
+            Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
+            _ => {}
         }
-        println!("  ledger {:>5}  {}  {shown}", event.id, event.ts);
-    }
-}
-
-/// What the event is about: the part of its payload that its other columns do not repeat.
-fn detail(event: &Event) -> String {
-    let whole = event.payload.to_value().unwrap_or_default();
-    let Some(data) = whole.get("data") else { return event.payload.get().to_owned() };
-    match (data.get("query").and_then(|query| query.as_str()), data.get("args")) {
-        (Some(query), Some(arguments)) => format!("{query} {arguments}"),
-        _ => data.to_string(),
-    }
-}
-
-/// The text without control characters except for line breaks and tabs.
-fn plain(text: &str) -> String {
-    text.chars().filter(|character| !character.is_control() || matches!(character, '\n' | '\t')).collect()
-}
-
-/// The lines of standard input. A thread of its own reads them; it ends with the process.
-fn lines() -> mpsc::Receiver<String> {
-    let (sender, receiver) = mpsc::channel(1);
-    std::thread::spawn(move || {
-        for line in std::io::stdin().lock().lines() {
-            let Ok(line) = line else { break };
-            if sender.blocking_send(line).is_err() {
-                break;
-            }
-        }
-    });
-    receiver
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_terminal_gets_no_control_characters() {
-        assert_eq!(plain("a\u{1b}[31mb\r\n\tc\u{9b}"), "a[31mb\n\tc");
-    }
+        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path)?;
+        file.write_all(access.to_string().as_bytes())
+    })();
+    written.with_context(|| format!("cannot write {}", path.display()))
 }

@@ -1,22 +1,22 @@
 //! OpenClaw's gateway as a part of the stack: its configuration, its environment, its start.
 
-use std::fs::File;
-use std::io::Read as _;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::process::Command;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
-use serde_json::{Value, json};
+use agentos_client::gateway::ready;
+use agentos_setup::folder::{Folder, Owner};
+use agentos_setup::gateway::{TOKEN, variables};
+use agentos_setup::model::Model;
+use agentos_setup::system::new_token;
+use agentos_setup::workspace::{self, Texts};
+use anyhow::{Result, bail};
 
-use super::conversation;
 use super::identity::Identity;
-use super::model::Model;
 use super::part::Part;
 use super::places::Places;
-use super::workspace;
-use crate::runtime::Runtime;
-use crate::{plugin, project};
+use crate::command::root;
+use crate::runtime::{Runtime, explained};
 
 /// How long a gateway may take to start. Half a minute of CPU time is usual; a busy machine needs a multiple.
 const START: Duration = Duration::from_mins(5);
@@ -46,12 +46,13 @@ pub(crate) async fn start(
     model: &Model,
     port: u16,
 ) -> Result<Gateway> {
-    let token = token()?;
-    let configuration = serde_json::to_vec_pretty(&configuration(places, model, port, &token)?)?;
-    places.write_own(&places.gateway_configuration(), &configuration, 0o600)?;
+    let token = new_token().map_err(explained)?;
+    configure(places, model, port)?;
     let mut command = command(runtime, places);
-    command.args(["gateway", "run"]);
-    if let Some((variable, key)) = &model.key {
+    command.args(["gateway", "run"]).env(TOKEN, &token);
+    if let Some(variable) = model.key
+        && let Some(key) = std::env::var_os(variable)
+    {
         command.env(variable, key);
     }
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
@@ -61,7 +62,7 @@ pub(crate) async fn start(
         .wait_for(START, async || {
             // Asking more often would take CPU time from the start itself.
             tokio::time::sleep(Duration::from_millis(200)).await;
-            conversation::ready(address).await.then_some(())
+            ready(address).await.then_some(())
         })
         .await?;
     Ok(Gateway { part: process, address, token })
@@ -76,15 +77,8 @@ pub(crate) fn command(runtime: &Runtime, places: &Places) -> Command {
         .env_clear()
         .env("PATH", format!("{}:/usr/bin:/bin:/run/current-system/sw/bin", runtime.node_folder().display()))
         .env("LANG", "C.UTF-8")
-        .env("HOME", places.home())
         .env("TMPDIR", places.temporary())
-        .env("OPENCLAW_STATE_DIR", places.gateway_state())
-        .env("OPENCLAW_CONFIG_PATH", places.gateway_configuration())
-        // The project pins the version; the gateway neither looks for another nor starts itself anew.
-        .env("OPENCLAW_SKIP_UPDATE_CHECK", "1")
-        .env("OPENCLAW_NO_RESPAWN", "1")
-        .env("OPENCLAW_SKIP_CHANNELS", "1")
-        .env("OPENCLAW_DISABLE_BONJOUR", "1");
+        .envs(variables(&places.gateway_configuration(), &places.home(), &places.gateway_state()));
     for name in PASSED_ON {
         if let Some(value) = std::env::var_os(name) {
             command.env(name, value);
@@ -93,66 +87,42 @@ pub(crate) fn command(runtime: &Runtime, places: &Places) -> Command {
     command
 }
 
-/// What OpenClaw is told: agentd's tools are the agent's only way to the machine, and everything stays on loopback.
-fn configuration(places: &Places, model: &Model, port: u16, token: &str) -> Result<Value> {
-    let mut allowed = vec![plugin::ID];
-    let mut providers = serde_json::Map::new();
-    match &model.definition {
-        Some(definition) => {
-            providers.insert(model.provider.clone(), definition.clone());
-        }
-        // A provider that OpenClaw knows is a plugin of its own.
-        None => allowed.push(&model.provider),
-    }
-    Ok(json!({
-        "gateway": {
-            "mode": "local",
-            "port": port,
-            "bind": "loopback",
-            "auth": { "mode": "token", "token": token },
-            "controlUi": { "enabled": false },
-            "http": { "endpoints": { "chatCompletions": { "enabled": true } } },
-        },
-        "agents": { "defaults": {
-            "workspace": places.workspace(),
-            "skipBootstrap": true,
-            "model": { "primary": model.reference() },
-            // Nobody is reached by a heartbeat of a terminal's session; the text is there for who turns them on.
-            "heartbeat": { "every": "0m", "prompt": workspace::heartbeat()? },
-        } },
-        "models": { "mode": "merge", "providers": providers },
-        "plugins": {
-            "allow": allowed,
-            "load": { "paths": [places.plugin()] },
-            // What is remembered is agentd's to keep.
-            "slots": { "memory": "none" },
-            "entries": { plugin::ID: {
-                "enabled": true,
-                "config": { "socketPath": places.agent_socket() },
-            } },
-        },
-        "skills": { "allowBundled": [] },
-        "tools": {
-            "profile": "minimal",
-            // `read`, confined to the workspace, is how a skill is read.
-            "alsoAllow": [plugin::ID, "read"],
-            "deny": ["group:runtime", "write", "edit", "apply_patch", "group:web", "gateway"],
-            "fs": { "workspaceOnly": true },
-            "elevated": { "enabled": false },
-            // It would hide the plugin's tools behind a search.
-            "toolSearch": false,
-        },
-        "update": { "checkOnStart": false },
-        "telemetry": { "enabled": false },
-        "logging": { "file": places.gateway_log().join("openclaw.log") },
-    }))
+/// What OpenClaw is told, in a file that it can read and not change.
+fn configure(places: &Places, model: &Model, port: u16) -> Result<()> {
+    let heartbeat = texts().heartbeat().map_err(explained)?;
+    let gateway = agentos_setup::gateway::Gateway {
+        port,
+        model,
+        workspace: &places.workspace(),
+        plugin: &places.plugin(),
+        agent_socket: &places.agent_socket(),
+        log: &places.gateway_log().join("openclaw.log"),
+        heartbeat: &heartbeat,
+    };
+    let content = serde_json::to_vec_pretty(&gateway.configuration())?;
+    let owner = match places.identity().owner() {
+        Some(gateway) => Owner { gid: gateway.gid, ..Owner::caller() },
+        None => Owner::caller(),
+    };
+    let path = places.gateway_configuration();
+    let (Some(folder), Some(name)) = (path.parent(), path.file_name().and_then(|name| name.to_str())) else {
+        bail!("{} is no path of a file", path.display());
+    };
+    Folder::make(folder).and_then(|folder| folder.write(name, &content, owner, 0o640)).map_err(explained)?;
+    Ok(())
 }
 
-/// 256 random bits in hexadecimal digits, new for each start.
-fn token() -> Result<String> {
-    let mut bytes = [0_u8; 32];
-    File::open("/dev/urandom")
-        .and_then(|mut file| file.read_exact(&mut bytes))
-        .context("cannot read /dev/urandom")?;
-    Ok(project::hexadecimal(&bytes))
+/// Where the texts are that the agent is told.
+fn texts() -> Texts {
+    Texts { templates: root().join("templates"), skills: root().join("skills") }
+}
+
+/// Fills the agent's workspace.
+///
+/// # Errors
+/// When a text is missing or too long, or a file cannot be written.
+pub(crate) fn fill_workspace(places: &Places) -> Result<()> {
+    let parent = Folder::open(&places.gateway()).map_err(explained)?;
+    workspace::fill(&parent, &texts(), places.identity().owner()).map_err(explained)?;
+    Ok(())
 }

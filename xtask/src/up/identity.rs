@@ -5,6 +5,7 @@ use std::fs;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
+use agentos_setup::folder::Owner;
 use anyhow::{Result, bail};
 use nix::unistd::{Gid, Group, Uid, User};
 use ring::digest::{SHA256, digest};
@@ -50,6 +51,14 @@ impl Identity {
             UNUSED.start,
             UNUSED.end - 1
         )
+    }
+
+    /// To whom the gateway's files are given; none where it runs as whoever started it.
+    pub(crate) fn owner(self) -> Option<Owner> {
+        match self {
+            Self::Separate(number) => Some(Owner { uid: number, gid: number }),
+            Self::Same => None,
+        }
     }
 
     /// The number of its user.

@@ -1,9 +1,8 @@
 //! `cargo xtask up`: everything from source to a conversation with the machine, by one command.
 
-pub(crate) mod agentd;
+mod agentd;
 pub(crate) mod binaries;
-mod chat;
-mod conversation;
+pub(crate) mod chat;
 pub(crate) mod gateway;
 pub(crate) mod identity;
 pub(crate) mod model;
@@ -11,16 +10,14 @@ mod part;
 pub(crate) mod places;
 mod port;
 pub(crate) mod stack;
-mod workspace;
 
 use std::path::PathBuf;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result};
 use tokio::signal::unix::{SignalKind, signal};
 
 use self::binaries::Binaries;
-use self::model::{Model, ModelArguments};
+use self::model::ModelArguments;
 use self::stack::{Options, Stack};
 use crate::{plugin, project, runtime};
 
@@ -53,7 +50,7 @@ pub(crate) struct Arguments {
 /// # Errors
 /// When a part is missing, does not build, does not start or ends: the message names it and what helps.
 pub(crate) fn run(arguments: Arguments) -> Result<()> {
-    let model = Model::choose(&arguments.model, |name| std::env::var(name).ok())?;
+    let model = arguments.model.choose(|name| std::env::var(name).ok())?;
     // Files of the stack carry the modes they are given, whatever the caller's umask is.
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
     let binaries = Binaries::build(arguments.dev)?;
@@ -93,22 +90,18 @@ async fn talk(
     started: &mut Option<Stack>,
 ) -> Result<()> {
     let stack = started.insert(Stack::start(options, binaries, runtime).await?);
-    let session = format!("terminal-{}", SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs());
     banner(stack, binaries);
-    match say {
-        Some(text) => {
-            println!("you › {text}\n");
-            chat::once(stack, &session, text).await
-        }
-        None => chat::run(stack, &session).await,
+    if let Some(text) = say {
+        println!("you › {text}\n");
     }
+    chat::run(stack, binaries, say).await
 }
 
 fn banner(stack: &Stack, binaries: &Binaries) {
     let places = stack.places();
     eprintln!();
     eprintln!("AgentOS is up.");
-    eprintln!("  model    {}", stack.model().describe());
+    eprintln!("  model    {}", model::describe(stack.model()));
     eprintln!("  gateway  {}, on {}", stack.identity().describe(), stack.gateway().address);
     eprintln!("  logs     {}", places.logs().display());
     eprintln!(

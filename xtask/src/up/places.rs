@@ -1,14 +1,15 @@
 //! Where a running stack keeps what: one folder, with each part's files readable only by whom they are for.
 
 use std::fs::{self, File, TryLockError};
-use std::io::Write as _;
-use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _, lchown};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
+use agentos_setup::folder::{Folder, Owner};
 use anyhow::{Context, Result, bail};
 
 use super::identity::Identity;
 use crate::project;
+use crate::runtime::explained;
 
 /// Longest path of a Unix socket, in bytes (unix(7): `sun_path` with its closing zero is 108).
 const LONGEST_SOCKET_PATH: usize = 107;
@@ -65,7 +66,6 @@ impl Places {
         ] {
             places.make_own(&folder)?;
         }
-        places.make_own(&places.workspace())?;
         Ok(places)
     }
 
@@ -82,6 +82,11 @@ impl Places {
     /// agentd's socket for the operator.
     pub(crate) fn operator_socket(&self) -> PathBuf {
         self.root.join("sockets/operator.sock")
+    }
+
+    /// Where the gateway listens and its token, for whoever started the stack: as `agentctl chat` reads it.
+    pub(crate) fn operator_access(&self) -> PathBuf {
+        self.root.join("operator.json")
     }
 
     /// agentd's configuration.
@@ -119,7 +124,8 @@ impl Places {
         self.root.join("log").join(format!("{name}.log"))
     }
 
-    fn gateway(&self) -> PathBuf {
+    /// The folder of all that is the gateway's.
+    pub(crate) fn gateway(&self) -> PathBuf {
         self.root.join("gateway")
     }
 
@@ -133,9 +139,9 @@ impl Places {
         self.gateway().join("state")
     }
 
-    /// OpenClaw's configuration, with the gateway's token.
+    /// OpenClaw's configuration: in a folder that is not the gateway's.
     pub(crate) fn gateway_configuration(&self) -> PathBuf {
-        self.gateway_state().join("openclaw.json")
+        self.root.join("configuration/openclaw.json")
     }
 
     /// The gateway's folder for temporary files; Node.js keeps compiled code there.
@@ -145,7 +151,7 @@ impl Places {
 
     /// The agent's workspace.
     pub(crate) fn workspace(&self) -> PathBuf {
-        self.gateway().join("workspace")
+        self.gateway().join(agentos_setup::workspace::NAME)
     }
 
     /// The folder of OpenClaw's own log.
@@ -160,51 +166,12 @@ impl Places {
 
     /// Makes a folder of the gateway's user that nobody else can enter.
     fn make_own(&self, folder: &Path) -> Result<()> {
-        self.make_folder_of_gateway(folder)?;
-        fs::set_permissions(folder, fs::Permissions::from_mode(0o700))
-            .with_context(|| format!("cannot close {}", folder.display()))
-    }
-
-    /// Makes a folder of the gateway's user that everybody can read.
-    ///
-    /// # Errors
-    /// When it cannot be made or given.
-    pub(crate) fn make_folder_of_gateway(&self, folder: &Path) -> Result<()> {
-        project::make_folder(folder)?;
-        // The gateway may have put a link here; what root gives away must be the folder itself.
-        if !fs::symlink_metadata(folder)?.is_dir() {
-            bail!("{} is not a folder; remove it", folder.display());
-        }
-        self.give(folder)
-    }
-
-    /// Gives `path` to the gateway's user.
-    fn give(&self, path: &Path) -> Result<()> {
-        if let Identity::Separate(number) = self.identity {
-            lchown(path, Some(number), Some(number))
-                .with_context(|| format!("cannot give {} to user {number}", path.display()))?;
-        }
+        let (Some(parent), Some(name)) = (folder.parent(), folder.file_name().and_then(|name| name.to_str()))
+        else {
+            bail!("{} is no path of a folder", folder.display());
+        };
+        let owner = self.identity.owner().unwrap_or_else(Owner::caller);
+        Folder::open(parent).and_then(|parent| parent.make_folder(name, owner, 0o700)).map_err(explained)?;
         Ok(())
-    }
-
-    /// Writes a file of the gateway's user, with `mode`. What stands there is replaced whole.
-    ///
-    /// # Errors
-    /// When it cannot be written.
-    pub(crate) fn write_own(&self, path: &Path, content: &[u8], mode: u32) -> Result<()> {
-        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or("file");
-        let next = self.root.join(format!(".{name}.next"));
-        let written = (|| -> Result<()> {
-            match fs::remove_file(&next) {
-                Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error.into()),
-                _ => {}
-            }
-            let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(mode).open(&next)?;
-            file.write_all(content)?;
-            self.give(&next)?;
-            // Into a folder of the gateway's user only by rename: a link that was put there is replaced, not followed.
-            Ok(fs::rename(&next, path)?)
-        })();
-        written.with_context(|| format!("cannot write {}", path.display()))
     }
 }

@@ -5,16 +5,17 @@ use std::path::PathBuf;
 
 use agentos_api::event::Event;
 use agentos_client::Client;
+use agentos_client::gateway::{Access, Conversation, Session};
+use agentos_setup::model::Model;
 use anyhow::Result;
 
 use super::binaries::Binaries;
-use super::conversation::Conversation;
 use super::gateway::{self, Gateway};
 use super::identity::Identity;
-use super::model::{self, Model};
+use super::model;
 use super::part::Part;
 use super::places::Places;
-use super::{agentd, port, workspace};
+use super::{agentd, port};
 use crate::plugin;
 use crate::progress::Step;
 use crate::runtime::Runtime;
@@ -59,7 +60,7 @@ impl Stack {
         let places = Places::take(&options.state)?;
         let identity = places.identity();
         plugin::lay_out(&places.plugin())?;
-        workspace::fill(&places)?;
+        gateway::fill_workspace(&places)?;
         let step = Step::begin("starting agentd");
         let agentd = agentd::start(&binaries.agentd(), &places, identity).await?;
         step.done();
@@ -102,29 +103,29 @@ impl Stack {
     }
 
     /// A conversation with the agent that nobody else takes part in.
-    pub(crate) fn conversation(&self, session: &str) -> Conversation {
-        Conversation::new(self.gateway.address, &self.gateway.token, session)
+    ///
+    /// # Errors
+    /// When `session` cannot name one.
+    pub(crate) fn conversation(&self, session: &str) -> Result<Conversation> {
+        let access = Access::new(self.gateway.address, &self.gateway.token)?;
+        Ok(Conversation::new(access, Session::new(session)?))
     }
 
-    /// Says `text` in `conversation`; `heard` gets each piece of the answer as it arrives.
+    /// Says `text` in `conversation`.
     ///
     /// # Errors
     /// When the turn fails, or a part of the stack has ended: that one with the end of its log.
-    pub(crate) async fn turn(
-        &mut self,
-        conversation: &mut Conversation,
-        text: &str,
-        heard: impl FnMut(&str),
-    ) -> Result<Turn> {
-        let before = agentd::newest_event(&self.client).await?;
-        let answer = match conversation.say(text, heard).await {
+    pub(crate) async fn turn(&mut self, conversation: &mut Conversation, text: &str) -> Result<Turn> {
+        let before = self.client.newest_event().await?;
+        let answered = async { conversation.say(text).await?.whole().await };
+        let answer = match answered.await {
             Ok(answer) => answer,
             Err(error) => {
                 self.check()?;
-                return Err(error);
+                return Err(error.into());
             }
         };
-        Ok(Turn { answer, events: agentd::events_after(&self.client, before).await? })
+        Ok(Turn { answer, events: self.client.events_after(before).await? })
     }
 
     /// Fails when a part has ended.

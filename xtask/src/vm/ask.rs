@@ -48,9 +48,17 @@ impl Ask {
     /// # Errors
     /// What agentd answered instead.
     pub(super) fn events(&self, kind: &str) -> Result<Vec<Event>> {
-        let filter =
+        let mut filter =
             EventFilter { kind: Some(kind.parse()?), order: Some(Order::Oldest), ..EventFilter::default() };
-        Ok(self.runtime.block_on(self.client.events_page(&filter)).map_err(anyhow_error)?.events)
+        let mut events = Vec::new();
+        loop {
+            let page = self.runtime.block_on(self.client.events_page(&filter)).map_err(anyhow_error)?;
+            events.extend(page.events);
+            match page.next {
+                Some(next) => filter.after = Some(next),
+                None => return Ok(events),
+            }
+        }
     }
 
     /// The problem that a query ends in.

@@ -2,16 +2,16 @@
 
 use std::process::Stdio;
 
-use anyhow::{Result, bail};
+use anyhow::Result;
 use clap::Args;
 
 use super::bootable::Bootable;
 use super::bootstrap::Suite;
 use super::disk::System;
-use super::nspawn::{Guest, Share};
-use super::qemu::Disk;
-use super::{image, installed, iso};
-use crate::command::{cargo, run as run_command, target_directory};
+use super::nspawn::{Disk, Guest, Share};
+use super::{image, iso, qemu};
+use crate::package;
+use crate::progress::Step;
 
 /// Nobody has to log in on a machine that is thrown away. This is never shipped.
 const AUTOLOGIN: &[u8] = include_bytes!("iso/autologin.conf");
@@ -41,7 +41,7 @@ pub(crate) struct Qemu {
 ///
 /// # Errors
 /// What could not be built, or how QEMU failed.
-pub(super) fn qemu(arguments: &Qemu) -> Result<()> {
+pub(super) fn on_this_terminal(arguments: &Qemu) -> Result<()> {
     let suite = arguments.suite.clone().unwrap_or_else(Suite::of_host);
     if arguments.iso {
         return iso::on_this_terminal(&suite);
@@ -49,7 +49,7 @@ pub(super) fn qemu(arguments: &Qemu) -> Result<()> {
     let bootable = Bootable::build(&suite, open_to_its_developer)?;
     let disk = bootable.overlay(bootable.disk(), "disk.qcow2")?;
     eprintln!("Debian {} with agentos, in QEMU. Ctrl-A X pulls its plug.", suite.name());
-    bootable.on_this_terminal(&Disk { file: &disk, log: None })
+    bootable.on_this_terminal(&qemu::Disk { file: &disk, log: None })
 }
 
 fn open_to_its_developer(system: &System) -> Result<()> {
@@ -66,7 +66,8 @@ fn open_to_its_developer(system: &System) -> Result<()> {
 /// # Errors
 /// What could not be built or booted.
 pub(super) fn shell() -> Result<()> {
-    let guest = with_agentd()?;
+    let disk = Disk::new()?;
+    let guest = with_agentd(&disk)?;
     eprintln!("A shell in a Debian with agentd, in systemd-nspawn. Leaving it throws the machine away.");
     let _ =
         guest.command(&["/bin/bash", "--login"]).stdin(Stdio::inherit()).env("TERM", terminal()).status()?;
@@ -78,7 +79,8 @@ pub(super) fn shell() -> Result<()> {
 /// # Errors
 /// What could not be built or booted.
 pub(super) fn nspawn() -> Result<()> {
-    let guest = with_agentd()?;
+    let disk = Disk::new()?;
+    let guest = with_agentd(&disk)?;
     let enter = guest.command(&["/bin/bash", "--login"]);
     let words = enter.get_args().map(|word| word.to_string_lossy());
     println!("A Debian with agentd runs in systemd-nspawn. A shell in it, from another terminal:");
@@ -89,26 +91,13 @@ pub(super) fn nspawn() -> Result<()> {
     guest.power_off()
 }
 
-fn with_agentd() -> Result<Guest> {
-    run_command(cargo().args([
-        "build",
-        "--quiet",
-        "--locked",
-        "--package",
-        "agentd",
-        "--package",
-        "agentctl",
-    ]))?;
-    let built = target_directory().join("debug");
-    let shares = [
-        Share { from: built.join("agentd"), to: installed::PROGRAM },
-        Share { from: built.join("agentctl"), to: "/usr/bin/agentctl" },
-    ];
-    if let Some(missing) = shares.iter().find(|share| !share.from.is_file()) {
-        bail!("{} was not built", missing.from.display());
-    }
-    let guest = Guest::boot(&image::prepare()?, &shares)?;
-    installed::install(&guest)?;
+/// A machine in nspawn with the package installed.
+fn with_agentd(disk: &Disk) -> Result<Guest> {
+    let package = Share { from: package::debian(None)?, to: "/package.deb" };
+    let guest = Guest::boot(&image::prepare()?, disk, &[package])?;
+    let step = Step::begin("Installing the package in it");
+    guest.shell("AGENTOS_SKIP_SETUP=1 dpkg --install /package.deb")?;
+    step.done();
     Ok(guest)
 }
 

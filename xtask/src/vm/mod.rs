@@ -16,22 +16,26 @@ mod disk;
 mod fixtures;
 mod image;
 mod initrd;
-mod installed;
 mod interactive;
 mod iso;
 mod kernel;
+mod life;
 mod nspawn;
 mod power_cut;
 mod qemu;
 mod qemu_test;
+mod queries;
 mod replay;
+mod tally;
 mod test;
 mod workshop;
+
+use std::path::PathBuf;
 
 use anyhow::{Result, bail};
 use clap::{Args, Subcommand};
 
-use self::nspawn::{Guest, Share};
+use self::nspawn::{Disk, Guest};
 
 /// Boot a throw-away machine with systemd.
 #[derive(Debug, Args)]
@@ -42,7 +46,7 @@ pub(crate) struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Action {
-    /// Run agentd against the real systemd, journal, logind and packet filter inside, and check its answers.
+    /// Install the package inside, and check agentd's answers and the package's life against a real systemd.
     Test(test::Arguments),
     /// Boot with a kernel and a disk of its own, cut the power while agentd records, and count what is lost.
     TestQemu(qemu_test::Arguments),
@@ -73,12 +77,12 @@ pub(crate) fn run(arguments: Arguments) -> Result<()> {
     match arguments.action {
         Action::Test(arguments) => test::run(&arguments),
         Action::TestQemu(arguments) => qemu_test::run(&arguments),
-        Action::Qemu(arguments) => interactive::qemu(&arguments),
+        Action::Qemu(arguments) => interactive::on_this_terminal(&arguments),
         Action::Shell => interactive::shell(),
         Action::Nspawn => interactive::nspawn(),
         Action::Iso(arguments) => iso::run(&arguments),
         Action::Run { command } => {
-            let guest = Guest::boot(&image::prepare()?, &[] as &[Share])?;
+            let guest = Guest::boot(&image::prepare()?, &Disk::new()?, &[])?;
             let status = guest.command(&command).status()?;
             guest.power_off()?;
             if status.success() { Ok(()) } else { bail!("{status}: {}", command.join(" ")) }
@@ -100,6 +104,22 @@ pub(crate) fn test_qemu() -> Result<()> {
 /// As [`run`].
 pub(crate) fn test_iso() -> Result<()> {
     run(Arguments { action: Action::Iso(iso::Arguments::test()) })
+}
+
+/// The Debian that the machines are made of, which nobody writes to.
+///
+/// # Errors
+/// When it cannot be built.
+pub(crate) fn debian() -> Result<PathBuf> {
+    image::prepare()
+}
+
+/// Installs those of the programs that are missing, each from the package beside it.
+///
+/// # Errors
+/// When apt cannot.
+pub(crate) fn install_tools(tools: &[(&str, &str)]) -> Result<()> {
+    bootstrap::install_tools(tools)
 }
 
 /// Runs every check inside the machine.

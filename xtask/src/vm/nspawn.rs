@@ -1,34 +1,67 @@
-//! One booted machine: systemd-nspawn over the image, with everything it writes kept in memory.
+//! One booted machine: systemd-nspawn over the image. What it writes goes to a [`Disk`] of its own, which outlives a boot.
 
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use rustix::process::{Pid, Signal, kill_process};
 
+use crate::command::cache_directory;
 use crate::progress::Step;
 
 /// How long booting and powering off may take.
 const BOOT_TIME: Duration = Duration::from_mins(1);
-const POWER_OFF_TIME: Duration = Duration::from_secs(20);
+const POWER_OFF_TIME: Duration = Duration::from_mins(1);
 
-/// Starts nspawn in a mount namespace where the machine's control groups are version 2, whatever the host has.
+/// Starts nspawn in a mount namespace where the machine's control groups are version 2, whatever the host has, and its
+/// file system is the image with the machine's own disk over it.
 const START: &str = r#"
 set -e
 echo $$ > "$1/cgroup.procs"
 umount -R -l /sys/fs/cgroup
 mount -t cgroup2 none /sys/fs/cgroup
 mount -t tmpfs none /run
-shift
-exec systemd-nspawn "$@"
+mount -t overlay overlay -o "lowerdir=$2,upperdir=$3/written,workdir=$3/work" "$3/root"
+disk=$3
+shift 3
+exec systemd-nspawn --directory="$disk/root" "$@"
 "#;
 
-/// A file of the host that the machine sees, read only.
+/// What a machine writes: kept from one boot to the next, and removed at the end.
+pub(super) struct Disk {
+    folder: PathBuf,
+}
+
+impl Disk {
+    /// An empty one.
+    ///
+    /// # Errors
+    /// When it cannot be made in the cache.
+    pub(super) fn new() -> Result<Self> {
+        static MADE: AtomicU32 = AtomicU32::new(0);
+        let number = MADE.fetch_add(1, Ordering::Relaxed);
+        let folder = cache_directory().join(format!("vm/disk-{}-{number}", std::process::id()));
+        for part in ["written", "work", "root"] {
+            fs::create_dir_all(folder.join(part))
+                .with_context(|| format!("cannot make {}", folder.display()))?;
+        }
+        Ok(Self { folder })
+    }
+}
+
+impl Drop for Disk {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.folder);
+    }
+}
+
+/// A file or folder of the host that the machine sees, read only.
 pub(super) struct Share {
-    /// The file on the host.
+    /// Where it is on the host.
     pub(super) from: PathBuf,
     /// Where the machine sees it.
     pub(super) to: &'static str,
@@ -41,14 +74,25 @@ pub(super) struct Guest {
     log: PathBuf,
     /// Process 1 of the machine, as the host numbers it.
     leader: u32,
+    /// What booting took.
+    cost: Cost,
+}
+
+/// What booting took until systemd had started everything.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Cost {
+    /// On the clock.
+    pub(super) elapsed: Duration,
+    /// Of the processors, by all that runs in the machine.
+    pub(super) processor: Duration,
 }
 
 impl Guest {
-    /// Boots `image` and waits until systemd has started everything.
+    /// Boots `image` with what is on `disk`, and waits until systemd has started everything.
     ///
     /// # Errors
     /// When nspawn cannot be started, or the machine does not come up; the message names its console log.
-    pub(super) fn boot(image: &Path, shares: &[Share]) -> Result<Self> {
+    pub(super) fn boot(image: &Path, disk: &Disk, shares: &[Share]) -> Result<Self> {
         let step = Step::begin("Booting the machine");
         let name = format!("agentos-vm-{}", std::process::id());
         let cgroup = unified_hierarchy()?.join(&name);
@@ -58,8 +102,8 @@ impl Guest {
         let console = fs::File::create(&log)?;
         let mut command = Command::new("unshare");
         command.args(["--mount", "--propagation", "private", "sh", "-c", START, "sh"]).arg(&cgroup);
-        command.arg("--quiet").arg("--directory").arg(image).args([
-            "--volatile=overlay",
+        command.arg(image).arg(&disk.folder).args([
+            "--quiet",
             "--register=no",
             "--keep-unit",
             "--private-network",
@@ -79,9 +123,11 @@ impl Guest {
             .env("SYSTEMD_NSPAWN_UNIFIED_HIERARCHY", "1")
             .env("SYSTEMD_NSPAWN_API_VFS_WRITABLE", "network");
         command.stdin(Stdio::null()).stdout(console.try_clone()?).stderr(console);
+        let started = Instant::now();
         let supervisor = command.spawn().context("cannot start unshare")?;
-        let mut guest = Self { supervisor, cgroup, log, leader: 0 };
+        let mut guest = Self { supervisor, cgroup, log, leader: 0, cost: Cost::default() };
         guest.wait_until_up()?;
+        guest.cost = Cost { elapsed: started.elapsed(), processor: guest.processor_time()? };
         step.done();
         Ok(guest)
     }
@@ -117,6 +163,18 @@ impl Guest {
     /// A path of the machine, as the host reaches it.
     pub(super) fn path(&self, inside: &str) -> PathBuf {
         PathBuf::from(format!("/proc/{}/root{inside}", self.leader))
+    }
+
+    /// What booting took.
+    pub(super) fn cost(&self) -> Cost {
+        self.cost
+    }
+
+    /// What the machine has used of the processors so far (`cpu.stat` of its control group).
+    fn processor_time(&self) -> Result<Duration> {
+        let text = fs::read_to_string(self.cgroup.join("cpu.stat"))?;
+        let used = text.lines().find_map(|line| line.strip_prefix("usage_usec ")?.trim().parse().ok());
+        Ok(Duration::from_micros(used.context("the machine's control group says no processor time")?))
     }
 
     /// Stops process 1 of the machine until what is returned is dropped.

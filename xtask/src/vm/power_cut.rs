@@ -12,7 +12,7 @@ use ring::digest::{SHA256, digest};
 use serde_json::Value;
 
 use super::qemu::Machine;
-use crate::project::hexadecimal;
+use agentos_setup::digest::hexadecimal;
 
 /// Where the client is in the machine, and how many connections it holds.
 pub(super) const CLIENT: &str = "usr/local/bin/agentos-load";

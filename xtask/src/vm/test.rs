@@ -1,22 +1,16 @@
-//! `cargo xtask vm test`: agentd inside the machine, asked over its own socket.
+//! `cargo xtask vm test`: the package in machines with a real systemd.
 
-use std::time::{Duration, Instant};
-
-use agentos_api::query::NAMES;
-use anyhow::{Result, bail};
+use anyhow::Result;
 use clap::Args;
 
-use super::ask::Ask;
-use super::checks::CHECKS;
-use super::nspawn::{Guest, Share};
-use super::{fixtures, image, installed};
-use crate::command::{cargo, run as run_command, target_directory};
-use crate::progress::Step;
+use super::tally::Tally;
+use super::{image, life, queries};
+use crate::package;
 
-/// Which checks, and how.
+/// Which statements, and how.
 #[derive(Debug, Default, Args)]
 pub(crate) struct Arguments {
-    /// Only checks whose statement contains this text.
+    /// Only statements that contain this text.
     #[arg(value_name = "TEXT")]
     only: Option<String>,
     /// Also measure how long each query takes.
@@ -24,67 +18,16 @@ pub(crate) struct Arguments {
     measure: bool,
 }
 
-const START_TIME: Duration = Duration::from_secs(20);
-
-/// Builds, boots, sets up, asks.
+/// Builds the package, boots a machine for the queries and one for the package's life, and tests what is said of them.
 ///
 /// # Errors
-/// How many checks failed; each is printed with what was answered.
+/// How many statements do not hold; each is printed with what was found instead.
 pub(super) fn run(arguments: &Arguments) -> Result<()> {
-    run_command(cargo().args(["build", "--quiet", "--package", "agentd"]))?;
-    let share = Share { from: target_directory().join("debug/agentd"), to: installed::PROGRAM };
-    let guest = Guest::boot(&image::prepare()?, &[share])?;
-    let step = Step::begin("Setting up what is asked about");
-    fixtures::install(&guest)?;
-    step.done();
-    let ask = start_agentd(&guest)?;
-    let mut failed = 0;
-    for (statement, check) in CHECKS {
-        if arguments.only.as_ref().is_some_and(|only| !statement.contains(only.as_str())) {
-            continue;
-        }
-        let started = Instant::now();
-        match check(&ask, &guest) {
-            Ok(()) => println!("✓ {statement} ({} ms)", started.elapsed().as_millis()),
-            Err(error) => {
-                failed += 1;
-                println!("✗ {statement}\n  {error:#}");
-            }
-        }
-    }
-    if arguments.measure {
-        measure(&ask);
-    }
-    guest.power_off()?;
-    if failed > 0 {
-        bail!("{failed} of {} checks failed", CHECKS.len());
-    }
-    Ok(())
-}
-
-fn start_agentd(guest: &Guest) -> Result<Ask> {
-    let step = Step::begin("Starting agentd");
-    installed::install(guest)?;
-    let ask = Ask::new(guest.path("/run/agentos/agentd.sock"))?;
-    let deadline = Instant::now() + START_TIME;
-    while !ask.is_up() {
-        if Instant::now() > deadline {
-            let log =
-                guest.run(&["journalctl", "--unit=agentd", "--no-pager", "--lines=20", "--output=cat"])?;
-            bail!("agentd does not answer:\n{log}");
-        }
-        std::thread::sleep(Duration::from_millis(50));
-    }
-    step.done();
-    Ok(ask)
-}
-
-/// Prints the median time of each query with its default arguments.
-fn measure(ask: &Ask) {
-    for name in NAMES {
-        // Those that need an argument have no default question.
-        if let Ok(duration) = ask.duration(name) {
-            println!("{name:16} {:8.1} ms", duration.as_secs_f64() * 1000.0);
-        }
-    }
+    let package = package::debian(None)?;
+    let newer = package::debian(Some("newer"))?;
+    let image = image::prepare()?;
+    let mut tally = Tally::of(arguments.only.as_deref());
+    queries::run(&image, &package, &mut tally, arguments.measure)?;
+    life::run(image, &package, &newer, &mut tally)?;
+    tally.close()
 }

@@ -57,7 +57,7 @@ pub(crate) async fn run(context: &mut Context, arguments: &Arguments) -> Result<
     let filter = arguments.filter(&context.output)?;
     let client = context.client();
     // What is recorded while the list is read must neither be lost nor come twice: following begins behind both.
-    let head = if arguments.follow { newest(&client).await? } else { 0 };
+    let head = if arguments.follow { client.newest_event().await? } else { 0 };
     let (mut events, more) = collect(&client, filter.clone(), arguments.limit).await?;
     events.sort_by_key(|event| event.id);
     if arguments.reverse {
@@ -106,12 +106,6 @@ impl Arguments {
             limit: agentos_api::Bounded::default(),
         })
     }
-}
-
-/// The id of the newest event; 0 where there is none.
-async fn newest(client: &Client) -> Result<u64, CliError> {
-    let filter = EventFilter { limit: page_limit(1), ..EventFilter::default() };
-    Ok(client.events_page(&filter).await?.events.first().map_or(0, |event| event.id))
 }
 
 fn page_limit(limit: u64) -> agentos_api::event::PageLimit {

@@ -1,6 +1,7 @@
 //! The commands, one file each.
 
 mod arguments;
+mod chat;
 mod checkpoint;
 mod completions;
 mod events;
@@ -22,6 +23,7 @@ use crate::error::{CliError, Exit};
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     // What each does is said where its arguments are.
+    Chat(chat::Arguments),
     Health(health::Arguments),
     Query(query::Arguments),
     Events(events::Arguments),
@@ -38,6 +40,7 @@ pub(crate) enum Command {
 /// Does `command`.
 pub(crate) async fn run(context: &mut Context, command: Command) -> Result<Exit, CliError> {
     match command {
+        Command::Chat(arguments) => chat::run(context, &arguments).await,
         Command::Health(arguments) => health::run(context, &arguments).await,
         Command::Query(arguments) => query::run(context, &arguments).await,
         Command::Events(arguments) => events::run(context, &arguments).await,

@@ -20,7 +20,7 @@ pub(crate) use style::Style;
 pub(crate) use table::{Cell, Column, Table};
 
 use crate::error::{CliError, Failure};
-use sanitize::{sanitize, sanitize_json};
+use sanitize::{sanitize, sanitize_flowing, sanitize_json};
 
 /// When to use colour.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
@@ -91,6 +91,28 @@ impl Output {
     /// Writes `text` as one line.
     pub(crate) fn text(&mut self, text: impl Into<String>) -> Result<(), CliError> {
         self.line(&[Cell::new(text)])
+    }
+
+    /// Writes a part of a text as it is: it need not begin or end where a line does.
+    pub(crate) fn flowing(&mut self, text: &str) -> Result<(), CliError> {
+        write!(self.stdout, "{}", sanitize_flowing(text))
+            .and_then(|()| self.stdout.flush())
+            .map_err(|error| CliError::output(&error))
+    }
+
+    /// Asks for a line of input.
+    pub(crate) fn prompt(&mut self, prompt: &str) -> Result<(), CliError> {
+        let ansi = Style::Heading.ansi();
+        write!(self.stdout, "\n{ansi}{prompt}{ansi:#}")
+            .and_then(|()| self.stdout.flush())
+            .map_err(|error| CliError::output(&error))
+    }
+
+    /// Ends the line that somebody at the terminal was typing or reading; elsewhere there is none.
+    pub(crate) fn end_line_of_terminal(&mut self) {
+        if io::stdout().is_terminal() {
+            let _ = writeln!(self.stdout);
+        }
     }
 
     /// Writes a section's heading, with an empty line before it.
@@ -166,7 +188,16 @@ impl Output {
 
     /// A progress bar on standard error, seen only where there is a terminal and only once the work takes more than a second.
     pub(crate) fn progress(&self, what: &'static str) -> Progress {
-        Progress::new(what, !self.json && io::stderr().is_terminal())
+        Progress::new(what, self.shows_progress())
+    }
+
+    /// Waits for `work`, and says so with the time it takes, where and when a progress bar would be seen.
+    pub(crate) async fn while_waiting<F: Future>(&self, what: &'static str, work: F) -> F::Output {
+        progress::while_waiting(what, self.shows_progress(), work).await
+    }
+
+    fn shows_progress(&self) -> bool {
+        !self.json && io::stderr().is_terminal()
     }
 }
 

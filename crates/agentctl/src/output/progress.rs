@@ -1,5 +1,6 @@
-//! A bar for work that takes more than a second.
+//! A bar, or a line with the time, for work that takes more than a second.
 
+use std::pin::pin;
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -42,6 +43,39 @@ impl Progress {
         }
         self.bar.set_length(total);
         self.bar.set_position(done);
+    }
+}
+
+/// A line that leaves no trace when it is dropped, also with the work it was shown for.
+struct Line(ProgressBar);
+
+impl Drop for Line {
+    fn drop(&mut self) {
+        self.0.finish_and_clear();
+    }
+}
+
+/// Waits for `work`. If it takes long and `visible` is set, a line with the time shows until it is done.
+pub(super) async fn while_waiting<F: Future>(what: &'static str, visible: bool, work: F) -> F::Output {
+    const BEAT: Duration = Duration::from_millis(100);
+    let mut work = pin!(work);
+    if !visible {
+        return work.await;
+    }
+    let started = Instant::now();
+    if let Ok(done) = tokio::time::timeout(PATIENCE, &mut work).await {
+        return done;
+    }
+    let line = Line(ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr()));
+    if let Ok(style) = ProgressStyle::with_template("{spinner} {msg}") {
+        line.0.set_style(style);
+    }
+    loop {
+        line.0.set_message(format!("{what}, {}", duration(started.elapsed().as_secs_f64().floor())));
+        line.0.tick();
+        if let Ok(done) = tokio::time::timeout(BEAT, &mut work).await {
+            return done;
+        }
     }
 }
 

@@ -32,6 +32,24 @@ pub(crate) fn sanitize(text: &str) -> Cow<'_, str> {
     Cow::Owned(safe)
 }
 
+/// A part of a running text: as [`sanitize`], but line feeds and tabs stay, and carriage returns go.
+pub(crate) fn sanitize_flowing(text: &str) -> Cow<'_, str> {
+    let unsafe_in_flow = |character: char| !matches!(character, '\n' | '\t') && is_unsafe(character);
+    if !text.contains(unsafe_in_flow) {
+        return Cow::Borrowed(text);
+    }
+    let mut safe = String::with_capacity(text.len() + 16);
+    for character in text.chars() {
+        if character == '\r' {
+        } else if unsafe_in_flow(character) {
+            safe.extend(character.escape_default());
+        } else {
+            safe.push(character);
+        }
+    }
+    Cow::Owned(safe)
+}
+
 /// JSON text with every unsafe character inside its strings written as a JSON escape: the same value, harmless to show.
 ///
 /// `serde_json` escapes the ASCII control characters itself, and line feeds outside strings are layout; the rest of
@@ -71,10 +89,16 @@ mod tests {
         assert_eq!(sanitize("a\u{202e}b"), "a\\u{202e}b");
     }
 
+    #[test]
+    fn a_running_text_keeps_its_lines_and_tabs_and_nothing_else_that_a_terminal_obeys() {
+        assert_eq!(sanitize_flowing("a\x1b[31mb\r\n\tc\u{9b}é"), "a\\u{1b}[31mb\n\tc\\u{9b}é");
+    }
+
     proptest! {
         #[test]
         fn nothing_unsafe_is_left(text in "\\PC*|[\\x00-\\u{9f}\\u{200b}-\\u{2069}]*") {
             prop_assert!(!sanitize(&text).contains(is_unsafe));
+            prop_assert!(!sanitize_flowing(&text).replace(['\n', '\t'], "").contains(is_unsafe));
         }
 
         #[test]

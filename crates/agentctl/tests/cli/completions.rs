@@ -7,7 +7,9 @@ use crate::support::{Run, agentctl};
 fn each_shell_has_a_script() {
     for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
         let run = Run::of(agentctl().args(["completions", shell])).with(0);
-        assert!(run.stdout.contains("verify-ledger"), "{shell}");
+        for name in ["verify-ledger", "chat"] {
+            assert!(run.stdout.contains(name), "{shell} does not complete {name}");
+        }
         // The generators for the others do not complete what is no option.
         if ["bash", "zsh"].contains(&shell) {
             assert!(run.stdout.contains("failed_units"), "{shell} does not complete the names of queries");

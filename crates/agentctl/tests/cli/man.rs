@@ -14,7 +14,7 @@ fn each_command_has_a_page_with_an_example() {
         assert!(!text.contains(".SH EXTRA"), "{:?}", page.path());
     }
     let names: Vec<_> = pages.iter().map(|page| page.file_name().into_string().unwrap()).collect();
-    for name in ["agentctl.1", "agentctl-verify-ledger.1", "agentctl-memory-recall.1"] {
+    for name in ["agentctl.1", "agentctl-chat.1", "agentctl-verify-ledger.1", "agentctl-memory-recall.1"] {
         assert!(names.iter().any(|found| found == name), "{name} is not among {names:?}");
     }
     assert!(!names.iter().any(|name| name.contains("-man.")), "{names:?}");

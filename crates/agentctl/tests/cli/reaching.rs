@@ -9,7 +9,7 @@ fn a_socket_that_is_not_there_is_named_with_what_to_do() {
     let run = Run::of(agentctl().args(["--socket", "/nonexistent/a.sock", "health"])).with(3);
     assert_snapshot!(run.stderr, @r"
     Error: cannot connect to agentd on /nonexistent/a.sock: No such file or directory (os error 2)
-    Hint: There is no such socket: start agentd (`systemctl start agentd.socket agentd-operator.socket`), or name the socket it listens on.
+    Hint: There is no such socket: start agentd (`systemctl start agentd.socket agentd-operator.socket`; `systemctl status agentd` says how it is), or name the socket it listens on.
     ");
     assert_eq!(run.stdout, "");
 }

@@ -1,4 +1,4 @@
-//! `/events/log`, `/events/{id}/proof`, `/ledger/checkpoint`: reading the ledger, which is not itself an event.
+//! `/events/log`, `/events/{id}/proof`, `/ledger/*`: reading the ledger, which is not itself an event.
 
 use std::sync::Arc;
 
@@ -56,5 +56,11 @@ pub(crate) async fn checkpoint(State(app): State<Arc<App>>, _caller: Caller) -> 
             app.ledger.checkpoint_blocking().map_err(|error| append_problem(&error))
         })
         .await?;
+    Ok(json(bytes))
+}
+
+pub(crate) async fn diagnosis(State(app): State<Arc<App>>, _caller: Caller) -> Result<Response, Refusal> {
+    let bytes =
+        app.blocking_json("the diagnosis", |app| Ok(app.advice.of_open(&app.ledger.status()))).await?;
     Ok(json(bytes))
 }

@@ -3,7 +3,9 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use agentos_api::Problem;
 use agentos_api::health::{HealthReport, LedgerHealth, Status};
+use agentos_system::Machine;
 use axum::extract::State;
 use axum::response::Response;
 use bytes::Bytes;
@@ -31,14 +33,15 @@ struct Answer {
 
 impl HealthCache {
     /// The last answer if it is fresh and the ledger is still as it says.
-    fn fresh(&self, writable: bool) -> Option<Bytes> {
+    pub(super) fn fresh(&self, writable: bool) -> Option<Bytes> {
         let last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
         last.as_ref()
             .filter(|answer| answer.writable == writable && answer.made.elapsed() < FRESH)
             .map(|answer| answer.bytes.clone())
     }
 
-    fn keep(&self, answer: Answer) {
+    pub(super) fn keep(&self, writable: bool, bytes: Bytes) {
+        let answer = Answer { made: Instant::now(), writable, bytes };
         *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Some(answer);
     }
 }
@@ -51,17 +54,18 @@ pub(crate) async fn show(State(app): State<Arc<App>>, _caller: Caller) -> Result
     }
     let bytes = app
         .blocking_json("the health", move |app| {
-            let machine = app.machine.health().map_err(|error| query_problem(&error))?;
-            let ledger = LedgerHealth {
-                writable,
-                size: status.size,
-                reason: status.unavailable.map(|trouble| trouble.reason),
-            };
-            let status = if ledger.writable { Status::Ok } else { Status::Degraded };
-            let version = env!("CARGO_PKG_VERSION").to_owned();
-            Ok(HealthReport { status, version, ledger, machine: (*machine).clone() })
+            let reason = status.unavailable.map(|trouble| trouble.reason);
+            report(&app.machine, LedgerHealth { writable, size: status.size, reason })
         })
         .await?;
-    app.health.keep(Answer { made: Instant::now(), writable, bytes: bytes.clone() });
+    app.health.keep(writable, bytes.clone());
     Ok(json(bytes))
+}
+
+/// The machine at a glance beside the state of the ledger.
+pub(super) fn report(machine: &Machine, ledger: LedgerHealth) -> Result<HealthReport, Problem> {
+    let machine = machine.health().map_err(|error| query_problem(&error))?;
+    let status = if ledger.writable { Status::Ok } else { Status::Degraded };
+    let version = env!("CARGO_PKG_VERSION").to_owned();
+    Ok(HealthReport { status, version, ledger, machine: (*machine).clone() })
 }

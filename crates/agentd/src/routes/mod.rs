@@ -1,5 +1,6 @@
 //! Every route of the API, in one table. A handler parses, records, calls one library function, maps its error.
 
+pub(crate) mod closed;
 pub(crate) mod documents;
 mod events;
 pub(crate) mod health;
@@ -20,12 +21,13 @@ use bytes::Bytes;
 use crate::app::App;
 use crate::problem::Refusal;
 
-const PATHS: [&str; 11] = [
+const PATHS: [&str; 12] = [
     "/catalog",
     "/events/log",
     "/events/stream",
     "/health",
     "/ledger/checkpoint",
+    "/ledger/diagnosis",
     "/memory/health",
     "/memory/ingest",
     "/memory/recall",
@@ -45,6 +47,7 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         .route("/events/stream", get(stream::follow))
         .route("/events/{id}/proof", get(events::proof))
         .route("/ledger/checkpoint", get(events::checkpoint))
+        .route("/ledger/diagnosis", get(events::diagnosis))
         .route("/memory/store", post(memory::store))
         .route("/memory/ingest", post(memory::ingest))
         .route("/memory/recall", post(memory::recall))

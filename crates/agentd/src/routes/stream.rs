@@ -13,11 +13,12 @@ use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse, Response};
 use bytes::{BufMut, Bytes, BytesMut};
 use futures_util::stream;
-use tokio::sync::{OwnedSemaphorePermit, watch};
+use tokio::sync::watch;
 
 use super::events::filter;
 use crate::app::App;
 use crate::caller::Caller;
+use crate::limits::Place;
 use crate::problem::{Refusal, ledger_problem};
 
 /// A comment line is sent after so long without an event, so that either side notices when the other is gone.
@@ -32,7 +33,7 @@ struct Follower {
     after: u64,
     size: watch::Receiver<u64>,
     stopping: watch::Receiver<bool>,
-    _place: OwnedSemaphorePermit,
+    _place: Place,
 }
 
 pub(crate) async fn follow(
@@ -50,8 +51,8 @@ pub(crate) async fn follow(
         .with_field("order")
         .into());
     }
-    let place = Arc::clone(&app.streams).try_acquire_owned().map_err(|_| {
-        Problem::new(Code::BUSY, format!("{} event streams are open already", app.limits.streams))
+    let place = app.limits.streams.try_enter().ok_or_else(|| {
+        Problem::new(Code::BUSY, format!("{} event streams are open already", app.limits.now().streams))
             .with_hint("end one of them, or raise limits.streams")
     })?;
     let size = app.size.clone();

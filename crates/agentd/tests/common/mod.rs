@@ -3,7 +3,7 @@
 #![expect(dead_code, reason = "each test file uses its part of it")]
 
 use std::io::{Read, Write};
-use std::os::unix::net::UnixStream;
+use std::os::unix::net::{UnixDatagram, UnixStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
@@ -57,10 +57,18 @@ pub(crate) fn configuration(directory: &Path, more: &str) -> String {
     )
 }
 
+/// Writes that configuration, as only its owner may have written it.
+pub(crate) fn configure(directory: &Path, more: &str) -> PathBuf {
+    use std::os::unix::fs::PermissionsExt;
+    let path = directory.join("agentd.toml");
+    std::fs::write(&path, configuration(directory, more)).unwrap();
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o644)).unwrap();
+    path
+}
+
 /// The command that starts agentd with that configuration.
 pub(crate) fn command(directory: &Path, more: &str) -> Command {
-    let config = directory.join("agentd.toml");
-    std::fs::write(&config, configuration(directory, more)).unwrap();
+    let config = configure(directory, more);
     let mut command = Command::new(env!("CARGO_BIN_EXE_agentd"));
     command.arg("--config").arg(config).env_remove("NOTIFY_SOCKET").env_remove("LISTEN_FDS");
     command
@@ -144,13 +152,14 @@ impl Daemon {
         page.json()["events"].as_array().unwrap().clone()
     }
 
+    /// Sends a signal.
+    pub(crate) fn signal(&self, signal: rustix::process::Signal) {
+        rustix::process::kill_process(rustix::process::Pid::from_child(&self.child), signal).unwrap();
+    }
+
     /// Sends SIGTERM and waits for the end.
     pub(crate) fn stop(mut self) -> ExitStatus {
-        rustix::process::kill_process(
-            rustix::process::Pid::from_child(&self.child),
-            rustix::process::Signal::TERM,
-        )
-        .unwrap();
+        self.signal(rustix::process::Signal::TERM);
         wait(&mut self.child)
     }
 
@@ -165,6 +174,48 @@ impl Drop for Daemon {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
+    }
+}
+
+/// Where agentd tells systemd how it is, in a test: what it sends, one message after another.
+pub(crate) struct Notifications(UnixDatagram);
+
+impl Notifications {
+    pub(crate) fn listen(directory: &Path, command: &mut Command) -> Self {
+        let path = directory.join("notify");
+        let socket = UnixDatagram::bind(&path).unwrap();
+        socket.set_read_timeout(Some(PATIENCE)).unwrap();
+        command.env("NOTIFY_SOCKET", &path);
+        Self(socket)
+    }
+
+    /// The next message: its lines.
+    pub(crate) fn next(&self) -> Vec<String> {
+        let mut buffer = [0; 4096];
+        let count = self.0.recv(&mut buffer).unwrap();
+        String::from_utf8_lossy(&buffer[..count]).lines().map(str::to_owned).collect()
+    }
+
+    /// The first message from now on that has a line which begins so.
+    pub(crate) fn until(&self, line: &str) -> Vec<String> {
+        loop {
+            let message = self.next();
+            if message.iter().any(|found| found.starts_with(line)) {
+                return message;
+            }
+        }
+    }
+}
+
+/// Tries until `attempt` answers something.
+pub(crate) fn eventually<T>(what: &str, mut attempt: impl FnMut() -> Option<T>) -> T {
+    let started = Instant::now();
+    loop {
+        if let Some(found) = attempt() {
+            return found;
+        }
+        assert!(started.elapsed() < PATIENCE, "{what}: not within {PATIENCE:?}");
+        std::thread::sleep(Duration::from_millis(20));
     }
 }
 

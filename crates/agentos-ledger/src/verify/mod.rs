@@ -26,6 +26,8 @@ pub struct VerifyOptions<'a> {
     pub public_key: Option<VerifierKey>,
     /// Read every event, also those that `trusted` covers.
     pub full: bool,
+    /// Believe that nobody writes the database, and make not even an index beside its log.
+    pub nobody_writes: bool,
     /// Called now and then with how far the verification is.
     pub progress: Option<&'a mut dyn FnMut(Progress)>,
 }
@@ -49,6 +51,12 @@ impl<'a> VerifyOptions<'a> {
         self
     }
 
+    /// Believes that nobody writes the database meanwhile, so that nothing has to be made beside it.
+    pub fn that_nobody_writes(mut self) -> Self {
+        self.nobody_writes = true;
+        self
+    }
+
     /// Calls `progress` about every 16,384 events.
     pub fn reporting_to(mut self, progress: &'a mut dyn FnMut(Progress)) -> Self {
         self.progress = Some(progress);
@@ -63,6 +71,7 @@ impl std::fmt::Debug for VerifyOptions<'_> {
             .field("trusted", &self.trusted)
             .field("public_key", &self.public_key)
             .field("full", &self.full)
+            .field("nobody_writes", &self.nobody_writes)
             .finish_non_exhaustive()
     }
 }
@@ -170,7 +179,7 @@ impl VerifyError {
 /// [`VerifyError::Violation`] names the first event and the kind of damage, [`VerifyError::Missing`] says that there is
 /// no ledger; the others, why it could not be verified.
 pub fn verify(path: &Path, options: VerifyOptions<'_>) -> Result<Report, VerifyError> {
-    let VerifyOptions { trusted, public_key, full, progress } = options;
+    let VerifyOptions { trusted, public_key, full, nobody_writes, progress } = options;
     let key = match public_key {
         Some(key) => Some(key),
         None => key_beside(path)?,
@@ -194,7 +203,7 @@ pub fn verify(path: &Path, options: VerifyOptions<'_>) -> Result<Report, VerifyE
     let mut attempts = 3;
     loop {
         attempts -= 1;
-        match attempt(path, &task, progress) {
+        match attempt(path, nobody_writes, &task, progress) {
             Err(VerifyError::Changed { .. }) if attempts > 0 => {}
             result => return result,
         }
@@ -203,10 +212,11 @@ pub fn verify(path: &Path, options: VerifyOptions<'_>) -> Result<Report, VerifyE
 
 fn attempt(
     path: &Path,
+    nobody_writes: bool,
     task: &walk::Task<'_>,
     progress: &mut dyn FnMut(Progress),
 ) -> Result<Report, VerifyError> {
-    let database = open::Database::open(path)?;
+    let database = open::Database::open(path, nobody_writes)?;
     let result = task.run(&database, progress);
     database.unchanged()?;
     result.map_err(|stop| match stop {

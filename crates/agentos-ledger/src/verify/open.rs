@@ -1,12 +1,12 @@
 //! Opening a database without changing anything: the live one beside its writer, or a copy wherever it lies.
 
-use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
 use super::VerifyError;
+use crate::alone::{self, State, log_is_empty, percent_encoded, state};
 use crate::files::with_suffix;
 use crate::violation::{Violation, ViolationKind};
 
@@ -22,22 +22,9 @@ pub(super) struct Database {
     alone: Option<State>,
 }
 
-/// By what a change of a file shows.
-#[derive(Debug, PartialEq, Eq)]
-struct State {
-    file: (u64, u64, u64, i64, i64),
-    log_bytes: u64,
-}
-
-fn state(path: &Path) -> Option<State> {
-    let metadata = path.symlink_metadata().ok()?;
-    let log_bytes = with_suffix(path, "-wal").symlink_metadata().map_or(0, |log| log.len());
-    let file = (metadata.dev(), metadata.ino(), metadata.len(), metadata.mtime(), metadata.mtime_nsec());
-    Some(State { file, log_bytes })
-}
-
 impl Database {
-    pub(super) fn open(path: &Path) -> Result<Self, VerifyError> {
+    /// Opens the database at `path`. Where `nobody_writes`, that is believed, and nothing at all is made beside it.
+    pub(super) fn open(path: &Path, nobody_writes: bool) -> Result<Self, VerifyError> {
         let missing = || VerifyError::Missing { path: path.to_owned() };
         let metadata = path.metadata().map_err(|error| match error.kind() {
             std::io::ErrorKind::NotFound => missing(),
@@ -52,6 +39,20 @@ impl Database {
             return Err(VerifyError::Violation(Violation::of_ledger(ViolationKind::SchemaChanged, detail)));
         }
 
+        if nobody_writes {
+            let before = state(&path);
+            let open = || {
+                let connection = alone::connect(&path)?;
+                connection.pragma_update(None, "cache_size", CACHE_KIB)?;
+                connection.execute_batch("BEGIN")?;
+                connection.query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(()))?;
+                Ok(connection)
+            };
+            return match open() {
+                Ok(connection) => Ok(Self { path, connection, alone: before }),
+                Err(source) => Err(failed(&path, source)),
+            };
+        }
         // Nobody has the database open, or it is a copy: as an immutable file it needs neither log nor index, and none
         // is made. With an index there is a writer, or there was one; then the log is part of the ledger.
         let index = with_suffix(&path, "-shm");
@@ -91,10 +92,6 @@ impl Database {
     }
 }
 
-fn log_is_empty(path: &Path) -> bool {
-    with_suffix(path, "-wal").symlink_metadata().map_or(true, |log| log.len() == 0)
-}
-
 fn failed(path: &Path, source: rusqlite::Error) -> VerifyError {
     match source.sqlite_error_code() {
         Some(ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt) => {
@@ -106,19 +103,4 @@ fn failed(path: &Path, source: rusqlite::Error) -> VerifyError {
         }
         _ => VerifyError::Database { path: path.to_owned(), source },
     }
-}
-
-/// A path inside a `file:` URI (sqlite.org/uri.html, section 3.1).
-fn percent_encoded(path: &Path) -> String {
-    use std::fmt::Write as _;
-    use std::os::unix::ffi::OsStrExt as _;
-    let mut encoded = String::new();
-    for &byte in path.as_os_str().as_bytes() {
-        if byte.is_ascii_alphanumeric() || b"/._-".contains(&byte) {
-            encoded.push(char::from(byte));
-        } else {
-            let _ = write!(encoded, "%{byte:02X}");
-        }
-    }
-    encoded
 }

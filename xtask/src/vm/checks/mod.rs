@@ -3,7 +3,6 @@
 mod inventory;
 mod log;
 mod network;
-mod packaged;
 mod units;
 
 use anyhow::Result;
@@ -34,9 +33,6 @@ pub(super) const CHECKS: &[Check] = &[
     ("a session is known to logind", inventory::sessions_of_logind),
     ("the packages are as dpkg says", inventory::packages),
     ("the boots are as journalctl says", log::boots),
-    ("each socket is reached by the right users", packaged::reached_by_the_right_users),
-    ("an agentd that is killed is back, and its ledger goes on", packaged::killed_and_back),
-    ("an agentd that hangs is ended and started again", packaged::hung_and_back),
     ("a bus that was started again is found again", units::bus_restarts),
     ("without a bus the answer says what is missing", units::no_bus),
     ("a systemd that hangs is given up on, and asked again when it is back", units::systemd_hangs),

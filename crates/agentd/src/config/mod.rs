@@ -1,15 +1,21 @@
 //! agentd's configuration: one TOML file, every key optional, unknown keys refused.
 
+mod load;
+
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+pub(crate) use self::load::ConfigError;
 
 /// Where the configuration is read from when `--config` is not given.
 pub(crate) const DEFAULT_PATH: &str = "/etc/agentos/agentd.toml";
 
 /// The whole file. `packaging/etc/agentd.toml` documents each key with its default.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Config {
     /// The ledger, its key, and the memory index live here; mode 0700, owned by agentd's user.
@@ -21,7 +27,7 @@ pub(crate) struct Config {
 }
 
 /// The two sockets, one a principal.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Sockets {
     pub(crate) agent: Socket,
@@ -29,7 +35,7 @@ pub(crate) struct Sockets {
 }
 
 /// One socket of agentd's own making; not used for a socket that systemd passes in.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Socket {
     pub(crate) path: PathBuf,
@@ -41,7 +47,7 @@ pub(crate) struct Socket {
 }
 
 /// A group, by name or by number.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(untagged)]
 pub(crate) enum Group {
     Number(u32),
@@ -49,12 +55,12 @@ pub(crate) enum Group {
 }
 
 /// Permission bits written in octal, as chmod(1) takes them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(try_from = "String")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(try_from = "String", into = "String")]
 pub(crate) struct Mode(u32);
 
 /// The event ledger.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Ledger {
     /// The name this ledger signs its checkpoints with; left out: the machine's name.
@@ -64,7 +70,7 @@ pub(crate) struct Ledger {
 }
 
 /// The memory.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Memory {
     /// Where the markdown files are; left out: `memory` in the state directory.
@@ -72,7 +78,7 @@ pub(crate) struct Memory {
 }
 
 /// What bounds the work that callers can cause.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Limits {
     /// Connections open at once on each socket. The operator's are counted apart from the agent's.
@@ -130,6 +136,12 @@ impl Mode {
     }
 }
 
+impl From<Mode> for String {
+    fn from(mode: Mode) -> Self {
+        format!("{:04o}", mode.0)
+    }
+}
+
 impl TryFrom<String> for Mode {
     type Error = String;
 
@@ -144,68 +156,32 @@ impl TryFrom<String> for Mode {
     }
 }
 
-/// Why the configuration cannot be used. The daemon does not start with half of one.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum ConfigError {
-    #[error("cannot read {path}; name another file with --config")]
-    Read { path: PathBuf, source: std::io::Error },
-    // toml's own message names the line, the column and the key.
-    #[error("{path}: {message}")]
-    Parse { path: PathBuf, message: String },
-    #[error("{path}: {key} must be {expected}")]
-    Value { path: PathBuf, key: &'static str, expected: &'static str },
-}
-
 impl Config {
-    /// Reads `path`, or the default file if none is given; without a default file all keys have their defaults.
-    ///
-    /// # Errors
-    /// [`ConfigError`]: the file is not there though it was named, does not parse, or holds a value that cannot work.
-    pub(crate) fn load(path: Option<&Path>) -> Result<Self, ConfigError> {
-        let file = path.unwrap_or(Path::new(DEFAULT_PATH));
-        match std::fs::read_to_string(file) {
-            Ok(text) => Self::parse(file, &text),
-            Err(error) if path.is_none() && error.kind() == std::io::ErrorKind::NotFound => {
-                Ok(Self::default())
-            }
-            Err(source) => Err(ConfigError::Read { path: file.to_owned(), source }),
-        }
-    }
-
-    fn parse(path: &Path, text: &str) -> Result<Self, ConfigError> {
-        let config: Self = toml::from_str(text)
-            .map_err(|error| ConfigError::Parse { path: path.to_owned(), message: error.to_string() })?;
-        let value = |key, expected| Err(ConfigError::Value { path: path.to_owned(), key, expected });
+    /// The key whose value cannot work, though it is of the right type, and what it must be.
+    fn impossible(&self) -> Option<(&'static str, &'static str)> {
         let absolute: [(&'static str, Option<&Path>); 5] = [
-            ("state_directory", Some(&config.state_directory)),
-            ("sockets.agent.path", Some(&config.sockets.agent.path)),
-            ("sockets.operator.path", Some(&config.sockets.operator.path)),
-            ("ledger.checkpoint_file", config.ledger.checkpoint_file.as_deref()),
-            ("memory.directory", config.memory.directory.as_deref()),
+            ("state_directory", Some(&self.state_directory)),
+            ("sockets.agent.path", Some(&self.sockets.agent.path)),
+            ("sockets.operator.path", Some(&self.sockets.operator.path)),
+            ("ledger.checkpoint_file", self.ledger.checkpoint_file.as_deref()),
+            ("memory.directory", self.memory.directory.as_deref()),
         ];
-        for (key, path) in absolute {
-            if path.is_some_and(|path| !path.is_absolute()) {
-                return value(key, "an absolute path");
-            }
-        }
-        if config.sockets.agent.path == config.sockets.operator.path {
-            return value(
-                "sockets.operator.path",
-                "another path than the agent's: the two sockets tell who is calling",
-            );
-        }
-        if config
-            .ledger
-            .checkpoint_file
-            .as_ref()
-            .is_some_and(|file| file.starts_with(&config.state_directory))
+        if let Some((key, _)) =
+            absolute.into_iter().find(|(_, path)| path.is_some_and(|path| !path.is_absolute()))
         {
-            return value(
+            return Some((key, "an absolute path"));
+        }
+        if self.sockets.agent.path == self.sockets.operator.path {
+            let other = "another path than the agent's: the two sockets tell who is calling";
+            return Some(("sockets.operator.path", other));
+        }
+        if self.ledger.checkpoint_file.as_ref().is_some_and(|file| file.starts_with(&self.state_directory)) {
+            return Some((
                 "ledger.checkpoint_file",
                 "outside state_directory: it is there to survive its loss",
-            );
+            ));
         }
-        let limits = &config.limits;
+        let limits = &self.limits;
         let counts = [
             ("limits.connections", limits.connections),
             ("limits.running_queries", limits.running_queries),
@@ -213,10 +189,21 @@ impl Config {
             ("limits.query_seconds", limits.query_seconds),
             ("limits.streams", limits.streams),
         ];
-        if let Some((key, _)) = counts.into_iter().find(|(_, count)| !(1..=4096).contains(count)) {
-            return value(key, "from 1 to 4096");
+        let outside = counts.into_iter().find(|(_, count)| !(1..=Limits::MOST).contains(count));
+        outside.map(|(key, _)| (key, "from 1 to 4096"))
+    }
+
+    /// Each key that has another value than in `other`, dotted (`limits.connections`), with its value here.
+    pub(crate) fn differences(&self, other: &Self) -> BTreeMap<String, Value> {
+        let (ours, mut theirs) = (leaves(self), leaves(other));
+        let mut different = BTreeMap::new();
+        for (key, value) in ours {
+            if theirs.remove(&key).as_ref() != Some(&value) {
+                different.insert(key, value);
+            }
         }
-        Ok(config)
+        different.extend(theirs.into_keys().map(|key| (key, Value::Null)));
+        different
     }
 
     /// Where the memory's markdown files are.
@@ -226,6 +213,9 @@ impl Config {
 }
 
 impl Limits {
+    /// The largest value of each.
+    pub(crate) const MOST: u16 = 4096;
+
     /// How long a request's head, and then its body, may take to arrive.
     pub(crate) fn request_time(&self) -> Duration {
         Duration::from_secs(self.request_seconds.into())
@@ -237,47 +227,57 @@ impl Limits {
     }
 }
 
+/// Every value of a configuration under its dotted key.
+fn leaves(config: &Config) -> BTreeMap<String, Value> {
+    fn collect(prefix: &str, value: Value, leaves: &mut BTreeMap<String, Value>) {
+        match value {
+            Value::Object(fields) => {
+                for (name, value) in fields {
+                    let key = if prefix.is_empty() { name } else { format!("{prefix}.{name}") };
+                    collect(&key, value, leaves);
+                }
+            }
+            value => {
+                leaves.insert(prefix.to_owned(), value);
+            }
+        }
+    }
+    let mut found = BTreeMap::new();
+    // Paths that are not UTF-8 cannot come out of a TOML file, so there is always a value.
+    collect("", serde_json::to_value(config).unwrap_or_default(), &mut found);
+    found
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn parse(text: &str) -> Result<Config, ConfigError> {
-        Config::parse(Path::new("agentd.toml"), text)
+    fn parse(text: &str) -> Config {
+        Config::parse(Path::new("agentd.toml"), text).unwrap()
     }
 
     #[test]
     fn the_packaged_file_documents_each_default() {
         // Keys that have no fixed default stand commented out in it; all others must say what the code says.
-        let packaged = parse(include_str!("../../../packaging/etc/agentd.toml")).unwrap();
+        let packaged = parse(include_str!("../../../../packaging/etc/agentd.toml"));
         assert_eq!(packaged, Config::default());
     }
 
     #[test]
-    fn an_unknown_key_is_refused_and_its_line_is_named() {
-        let error = parse("state_directory = \"/a\"\nstate_dir = \"/b\"\n").unwrap_err().to_string();
-        assert!(error.contains("line 2") && error.contains("state_dir"), "{error}");
-    }
-
-    #[test]
-    fn values_that_cannot_work_are_refused() {
-        for (text, named) in [
-            ("state_directory = \"relative\"", "state_directory"),
-            ("[sockets]\noperator = { path = \"/run/agentos/agentd.sock\" }", "sockets.operator.path"),
-            ("[sockets]\nagent = { path = \"/run/a\", mode = \"0666\" }", "every user"),
-            ("[sockets]\nagent = { path = \"/run/a\", mode = \"rw\" }", "octal"),
-            ("[ledger]\ncheckpoint_file = \"/var/lib/agentos/checkpoints\"", "outside"),
-            ("[limits]\nconnections = 0", "limits.connections"),
-            ("[limits]\nrunning_queries = -1", "running_queries"),
-        ] {
-            let error = parse(text).unwrap_err().to_string();
-            assert!(error.contains(named), "{text}: {error}");
-        }
-    }
-
-    proptest::proptest! {
-        #[test]
-        fn any_text_is_parsed_or_refused_without_a_panic(text in "\\PC{0,200}") {
-            let _ = parse(&text);
-        }
+    fn differences_are_named_by_their_keys() {
+        let before = parse("[limits]\nstreams = 4\n[ledger]\norigin = \"a\"");
+        let after = parse("state_directory = \"/b\"\n[limits]\nstreams = 5");
+        let different = after.differences(&before);
+        let named: Vec<(&str, String)> =
+            different.iter().map(|(key, value)| (key.as_str(), value.to_string())).collect();
+        assert_eq!(
+            named,
+            [
+                ("ledger.origin", "null".to_owned()),
+                ("limits.streams", "5".to_owned()),
+                ("state_directory", "\"/b\"".to_owned())
+            ]
+        );
+        assert!(after.differences(&after).is_empty());
     }
 }
