@@ -161,12 +161,15 @@ fn a_forgetful_disk(bootable: &Bootable) -> Result<String> {
     run_command(
         std::process::Command::new("cp").args(["--sparse=always", "--"]).arg(bootable.disk()).arg(&forgetful),
     )?;
-    let Replayed { writes, flushes, left_out } = replay::up_to_last_flush(&log, &forgetful)?;
+    let Replayed { writes, flushes, left_out_bytes } = replay::up_to_last_flush(&log, &forgetful)?;
     let disk = bootable.overlay(&forgetful, "forgetful.qcow2")?;
     let machine = boot(bootable, &Disk { file: &disk, log: None })?;
     let found = nothing_is_lost(&machine, &acknowledged, 2)?;
     machine.power_off()?;
-    Ok(format!("{found}; {writes} writes and {flushes} flushes were kept, {left_out} writes forgotten"))
+    Ok(format!(
+        "{found}; {writes} writes and {flushes} flushes were kept, {} KiB forgotten",
+        left_out_bytes >> 10
+    ))
 }
 
 fn property(machine: &Machine, unit: &str, name: &str) -> Result<String> {

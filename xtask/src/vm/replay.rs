@@ -27,6 +27,8 @@ const CHUNK_BYTES: u64 = 1 << 20;
 /// What a log holds.
 #[derive(Debug, PartialEq, Eq)]
 struct Log {
+    /// Bytes of the log behind the last entry that it counts: it counts them at each flush.
+    uncounted_bytes: u64,
     writes: Vec<Write>,
 }
 
@@ -49,8 +51,8 @@ pub(super) struct Replayed {
     pub(super) writes: usize,
     /// Flushes among them.
     pub(super) flushes: usize,
-    /// Writes behind the last flush, which were left out.
-    pub(super) left_out: usize,
+    /// How much of the log is behind the last flush, and was left out.
+    pub(super) left_out_bytes: u64,
 }
 
 /// Does to `disk` what the log says was done to one like it, up to the last flush.
@@ -101,7 +103,7 @@ impl Log {
             ensure!(at <= length, "the data of entry {number} is cut off");
             writes.push(Write { at: to, length: size, flags, data_at });
         }
-        Ok(Self { writes })
+        Ok(Self { uncounted_bytes: length.saturating_sub(at), writes })
     }
 
     fn replay(&self, log: &File, disk: &File) -> Result<Replayed> {
@@ -110,7 +112,7 @@ impl Log {
         // A flush covers what came before it; data that comes with it is not forced by that.
         let kept =
             |index: usize, write: &Write| last.is_some_and(|last| index < last) || write.flags & FORCED != 0;
-        let mut replayed = Replayed { writes: 0, flushes: 0, left_out: 0 };
+        let mut replayed = Replayed { writes: 0, flushes: 0, left_out_bytes: self.uncounted_bytes };
         for (index, write) in self.writes.iter().enumerate() {
             replayed.flushes += usize::from(write.flags & FLUSH != 0);
             // What is discarded may read as anything: as what was there before, too.
@@ -118,7 +120,7 @@ impl Log {
                 continue;
             }
             if !kept(index, write) {
-                replayed.left_out += 1;
+                replayed.left_out_bytes += write.length;
                 continue;
             }
             let end = write.at.checked_add(write.length);
@@ -196,14 +198,14 @@ mod tests {
         let (replayed, disk) =
             replayed(&[(0, 2, 0, b'a'), (1, 1, 0, b'b'), (0, 0, FLUSH, 0), (2, 1, 0, b'c'), (7, 1, 0, b'd')]);
         assert_eq!(disk, b"ab\0\0\0\0\0\0");
-        assert_eq!(replayed, Replayed { writes: 2, flushes: 1, left_out: 2 });
+        assert_eq!(replayed, Replayed { writes: 2, flushes: 1, left_out_bytes: 1024 });
     }
 
     #[test]
     fn a_forced_write_needs_no_flush_and_a_discard_none_either() {
         let (replayed, disk) = replayed(&[(0, 1, 0, b'a'), (3, 1, FORCED, b'f'), (3, 1, DISCARD, 0)]);
         assert_eq!(disk, b"\0\0\0f\0\0\0\0");
-        assert_eq!(replayed, Replayed { writes: 1, flushes: 0, left_out: 1 });
+        assert_eq!(replayed, Replayed { writes: 1, flushes: 0, left_out_bytes: 512 });
     }
 
     #[test]
