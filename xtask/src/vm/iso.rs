@@ -80,8 +80,9 @@ pub(super) fn run(arguments: &Arguments) -> Result<()> {
     let workshop = Workshop::open()?;
     build(&suite, &workshop, &medium)?;
     if arguments.test {
-        test(&workshop, "BIOS", &Start::Bios { medium: &medium })?;
-        test(&workshop, "UEFI", &Start::Uefi { medium: &medium })?;
+        let one = test(&workshop, "BIOS", &Start::Bios { medium: &medium })?;
+        let other = test(&workshop, "UEFI", &Start::Uefi { medium: &medium })?;
+        ensure!(one != other, "two machines that start from it are both {one}");
     }
     Ok(())
 }
@@ -241,8 +242,8 @@ fn write(workshop: &Workshop, files: &Path, output: &Path) -> Result<()> {
     run_command(xorriso.arg("-o").arg(output).arg(files))
 }
 
-/// Starts the medium and looks at it from inside.
-fn test(workshop: &Workshop, firmware: &str, start: &Start) -> Result<()> {
+/// Starts the medium and looks at it from inside. Answers the machine-id.
+fn test(workshop: &Workshop, firmware: &str, start: &Start) -> Result<String> {
     let mut machine = Machine::switch_on(workshop, start, None)?;
     let state = machine.wait_until_up()?;
     let (clock, processor) = (machine.uptime(), machine.processor_time()?);
@@ -259,25 +260,28 @@ fn test(workshop: &Workshop, firmware: &str, start: &Start) -> Result<()> {
     ensure!(by.trim() == firmware, "it was started by {by}");
     let root = machine.shell("findmnt --noheadings --output FSTYPE /")?;
     ensure!(root.trim() == "overlay", "its root is {root}");
-    shipped_clean(&machine)?;
+    lets_in_who_sits_at_it(&machine)?;
+    let identity = machine.shell("cat /etc/machine-id")?.trim().to_owned();
+    ensure!(identity.len() == 32, "its machine-id is {identity:?}");
     machine.power_off()?;
     println!(
         "✓ it runs, started by {firmware}, agentd is well ({:.1} s, {:.1} s of processor time)",
         clock.as_secs_f64(),
         processor.as_secs_f64()
     );
-    Ok(())
+    Ok(identity)
 }
 
-/// What whoever gets the medium relies on: it lets nobody in but who sits at it, and is like no other machine.
-fn shipped_clean(machine: &Machine) -> Result<()> {
+/// And nobody else.
+fn lets_in_who_sits_at_it(machine: &Machine) -> Result<()> {
     let with_password = machine.shell("cut -d: -f1,2 /etc/shadow | grep -v ':[!*]' || true")?;
     ensure!(with_password.trim().is_empty(), "accounts that need no password, or have one: {with_password}");
     let remote = machine.shell("ls /usr/sbin/sshd /etc/ssh/ssh_host_* 2> /dev/null || true")?;
     ensure!(remote.trim().is_empty(), "ssh is on it: {remote}");
-    let identity = machine.shell("cat /etc/machine-id; findmnt --noheadings --output FSTYPE,SIZE /")?;
-    ensure!(identity.lines().next().is_some_and(|id| id.len() == 32), "it has no machine-id: {identity}");
-    let greeting = machine.shell("systemctl is-active getty@tty1.service serial-getty@ttyS0.service")?;
-    ensure!(greeting.lines().all(|state| state == "active"), "nobody can log in: {greeting}");
+    let consoles =
+        machine.shell("systemctl is-active getty@tty1.service serial-getty@ttyS0.service || true")?;
+    ensure!(consoles.lines().all(|state| state == "active"), "nobody can log in: {consoles}");
+    let shells = machine.shell("ps -C bash --no-headers -o tty= | sort")?;
+    ensure!(shells.split_whitespace().eq(["tty1", "ttyS0"]), "the shells of the consoles are on {shells:?}");
     Ok(())
 }
