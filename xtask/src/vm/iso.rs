@@ -80,8 +80,8 @@ pub(super) fn run(arguments: &Arguments) -> Result<()> {
     let workshop = Workshop::open()?;
     build(&suite, &workshop, &medium)?;
     if arguments.test {
-        let one = test(&workshop, "BIOS", &Start::Bios { medium: &medium })?;
-        let other = test(&workshop, "UEFI", &Start::Uefi { medium: &medium })?;
+        let one = test(&workshop, "BIOS", "disc", &Start::Bios { medium: &medium })?;
+        let other = test(&workshop, "UEFI", "stick", &Start::Uefi { medium: &medium })?;
         ensure!(one != other, "two machines that start from it are both {one}");
     }
     Ok(())
@@ -243,7 +243,7 @@ fn write(workshop: &Workshop, files: &Path, output: &Path) -> Result<()> {
 }
 
 /// Starts the medium and looks at it from inside. Answers the machine-id.
-fn test(workshop: &Workshop, firmware: &str, start: &Start) -> Result<String> {
+fn test(workshop: &Workshop, firmware: &str, medium: &str, start: &Start) -> Result<String> {
     let mut machine = Machine::switch_on(workshop, start, None)?;
     let state = machine.wait_until_up()?;
     let (clock, processor) = (machine.uptime(), machine.processor_time()?);
@@ -265,7 +265,7 @@ fn test(workshop: &Workshop, firmware: &str, start: &Start) -> Result<String> {
     ensure!(identity.len() == 32, "its machine-id is {identity:?}");
     machine.power_off()?;
     println!(
-        "✓ it runs, started by {firmware}, agentd is well ({:.1} s, {:.1} s of processor time)",
+        "✓ it runs, started by {firmware} from a {medium}, agentd is well ({:.1} s, {:.1} s of processor time)",
         clock.as_secs_f64(),
         processor.as_secs_f64()
     );

@@ -37,9 +37,9 @@ const KERNEL_COMMAND_LINE: &str = "console=ttyS0 quiet loglevel=4 panic=-1 oops=
 pub(super) enum Start<'a> {
     /// A kernel and its initrd, put into memory by QEMU.
     Kernel { vmlinux: &'a Path, initrd: &'a Path },
-    /// A medium in its drive, by the firmware of a PC.
+    /// A disc in its drive, by the firmware of a PC.
     Bios { medium: &'a Path },
-    /// A medium in its drive, by UEFI.
+    /// A stick, by UEFI.
     Uefi { medium: &'a Path },
 }
 
@@ -287,10 +287,11 @@ fn command(workshop: &Workshop, start: &Start, disk: Option<&Disk>, more: &[&Pat
             command.arg("-kernel").arg(vmlinux).arg("-initrd").arg(initrd);
             command.args(["-append", KERNEL_COMMAND_LINE]);
         }
-        Start::Bios { medium } => drive(&mut command, medium),
+        Start::Bios { medium } => drive(&mut command, medium, "ide-cd"),
         Start::Uefi { medium } => {
             command.args(["-bios", "/usr/share/ovmf/OVMF.fd"]);
-            drive(&mut command, medium);
+            command.args(["-device", "qemu-xhci"]);
+            drive(&mut command, medium, "usb-storage");
         }
     }
     if let Some(disk) = disk {
@@ -309,11 +310,11 @@ fn command(workshop: &Workshop, start: &Start, disk: Option<&Disk>, more: &[&Pat
     command
 }
 
-fn drive(command: &mut Command, medium: &Path) {
+fn drive(command: &mut Command, medium: &Path, device: &str) {
     let file = name(medium);
     command.args(["-vga", "std"]);
     command.args(["-blockdev", &format!("driver=file,node-name=medium,read-only=on,filename={file}")]);
-    command.args(["-device", "ide-cd,drive=medium,bootindex=1"]);
+    command.args(["-device", &format!("{device},drive=medium,bootindex=1")]);
 }
 
 /// A path as QEMU's options take it.
