@@ -6,7 +6,7 @@ use std::path::Path;
 use anyhow::{Context, Result};
 
 use super::workshop::inside;
-use crate::command::run;
+use crate::command::output;
 use crate::package;
 
 /// Builds the package and installs it, so that the system starts what it brings. What the package would fetch from a
@@ -21,6 +21,7 @@ pub(super) fn install(root: &Path) -> Result<()> {
     fs::copy(&package, &copy).with_context(|| format!("cannot copy {}", package.display()))?;
     let mut dpkg = inside(root, "/usr/bin/dpkg", &[]);
     dpkg.args(["--install", seen]).env("DEBIAN_FRONTEND", "noninteractive").env("AGENTOS_SKIP_SETUP", "1");
-    run(dpkg.stdout(std::process::Stdio::null()))?;
+    // What it says is of interest only when it fails.
+    output(&mut dpkg)?;
     Ok(fs::remove_file(copy)?)
 }
