@@ -295,13 +295,14 @@ fn command(workshop: &Workshop, start: &Start, disk: Option<&Disk>, more: &[&Pat
         }
     }
     if let Some(disk) = disk {
-        let file = name(disk.file);
-        command.args([
-            "-blockdev",
-            &format!("driver=qcow2,node-name=disk,file.driver=file,file.filename={file}"),
-        ]);
-        if let Some(log) = disk.log.map(name) {
-            command.args(["-blockdev", &format!("driver=file,node-name=log,filename={log}")]);
+        // The host keeps its power: what QEMU has written is there after QEMU is killed, so nothing waits for the host's disk.
+        let file = |node: &str, path: &Path| {
+            format!("driver=file,node-name={node},cache.no-flush=on,filename={}", name(path))
+        };
+        command.args(["-blockdev", &file("file", disk.file)]);
+        command.args(["-blockdev", "driver=qcow2,node-name=disk,file=file"]);
+        if let Some(log) = disk.log {
+            command.args(["-blockdev", &file("log", log)]);
             command.args(["-blockdev", "driver=blklogwrites,node-name=logged,file=disk,log=log"]);
         }
         let node = if disk.log.is_some() { "logged" } else { "disk" };
