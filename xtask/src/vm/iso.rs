@@ -16,7 +16,7 @@ use super::kernel::{Flavour, Kernel};
 use super::qemu::{Machine, Start};
 use super::workshop::Workshop;
 use super::{image, qemu};
-use crate::command::{run as run_command, target_directory};
+use crate::command::{output as captured, run as run_command, target_directory};
 use crate::progress::Step;
 
 const MENU: &str = include_str!("iso/grub.cfg");
@@ -239,7 +239,8 @@ fn write(workshop: &Workshop, files: &Path, output: &Path) -> Result<()> {
     xorriso.args(["-b", "boot/grub/bios.img", "-no-emul-boot", "-boot-load-size", "4", "-boot-info-table"]);
     xorriso.args(["--grub2-boot-info", "--grub2-mbr", "/usr/lib/grub/i386-pc/boot_hybrid.img"]);
     xorriso.args(["-eltorito-alt-boot", "-e", "boot/efi.img", "-no-emul-boot", "-isohybrid-gpt-basdat"]);
-    run_command(xorriso.arg("-o").arg(output).arg(files))
+    // It introduces itself even when it is told to be quiet.
+    captured(xorriso.arg("-o").arg(output).arg(files)).map(drop)
 }
 
 /// Starts the medium and looks at it from inside. Answers the machine-id.
