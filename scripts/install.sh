@@ -62,26 +62,25 @@ good() { say "$green✓$plain $1"; }
 bad() { failures=$((failures + 1)) && say "$red✗$plain $1"; }
 # die STATUS WHAT-HAPPENED [WHAT-TO-DO]
 die() { printf '%s\n' "install.sh: $2" ${3:+"  $3"} >&2 || :; exit "$1"; }
-refuse_key() {
-    die 2 'this looks like a model key on the command line, where every user of the machine can read it.' \
-        'Since it was shown, get a new one; put that into a file only you can read, and use --model-key-file FILE.'
-}
 
 parse() {
     package='' key_file='' registry='' offline='' start=yes action=install purge=no dry_run=no assume_yes=no
-    operator=${SUDO_USER:-} && if [ "$operator" = root ]; then operator=''; fi
+    failures=0 gateway=no operator=${SUDO_USER:-} && if [ "$operator" = root ]; then operator=''; fi
     while [ $# -gt 0 ]; do
         option=$1 value=${2:-} words=1
-        case $option in sk-* | *=sk-* | *_API_KEY=* | --model-key | --model-key=* | --api-key* | --key | --key=*) refuse_key ;; esac
+        case " $option $value" in
+            *[\ =]sk-* | *_API_KEY=* | ' --model-key'[\ =]* | ' --api-key'* | ' --key'[\ =]*)
+                die 2 'this looks like a model key on the command line, where every user of the machine can read it.' \
+                    'Since it was shown, get a new one, in a file that only you can read: --model-key-file FILE' ;;
+        esac
         case $option in --*=*) value=${option#*=} option=${option%%=*} words=0 ;; esac
         case $option in
             --package | --model-key-file | --operator | --registry)
-                [ -n "$value" ] || die 2 "$option needs a value." 'install.sh --help shows how.'
-                case $value in sk-*) refuse_key ;; esac
+                case $value in '' | -*) die 2 "$option needs a value." 'install.sh --help shows how.' ;; esac
                 shift "$words" ;;
         esac
         case $option in
-            --package) package=$value ;; --model-key-file) key_file=$value ;;
+            --package) package=$value ;; --model-key-file) key_file=$value key='' key_name='' ;;
             --operator) operator=$value ;; --no-operator) operator='' ;;
             --registry) registry=$value ;; --offline) offline=yes ;;
             --uninstall) action=uninstall ;; --purge) purge=yes ;;
@@ -108,7 +107,7 @@ check_system() {
     case $architecture in amd64 | arm64) ;; *) die 3 "this machine is $architecture, which is not supported." "$SUPPORTED" ;; esac
     [ -d /run/systemd/system ] || [ "$start" = no ] || die 3 'systemd does not run here, and agentd needs it.' \
         'In a container or an image, --no-start installs without starting anything.'
-    [ ! -d /run/systemd/system ] || [ "$start" = yes ] || die 2 '--no-start is for where systemd does not run: here the package starts agentd.'
+    [ ! -d /run/systemd/system ] || [ "$start" = yes ] || die 2 '--no-start is for where systemd does not run.'
 }
 
 find_package() {
@@ -123,12 +122,17 @@ find_package() {
     fi
     [ -n "$package" ] || die 2 'which package? There is none beside this script.' 'Name it: --package FILE'
     case $package in /*) ;; *) package=$(pwd -P)/$package ;; esac
-    field() { dpkg-deb --field "$package" "$1" 2>/dev/null; }
-    [ "$(field Package)" = agentos ] || die 2 "$package is not there, or no whole package of AgentOS." 'Name one: --package FILE'
+    field() { in_package control | sed -n "s/^$1: //p"; }
+    # The whole is read, because what describes a package stands at its beginning, and is there in a broken download too.
+    if [ "$(field Package)" != agentos ] || ! dpkg-deb --fsys-tarfile "$package" >/dev/null 2>&1; then
+        die 2 "$package is not there, or no whole package of AgentOS." 'Name one: --package FILE'
+    fi
     [ "$(field Architecture)" = "$architecture" ] || die 2 "$package is for $(field Architecture), and this machine is $architecture."
     version=$(field Version) needs=$(field Depends)
 }
 
+# in_package FILE: from the package's control files. Through a pipe, because dpkg-deb itself would write in /tmp to show them.
+in_package() { dpkg-deb --ctrl-tarfile "$package" 2>/dev/null | tar --extract --to-stdout --wildcards "*$1" 2>/dev/null; }
 # installed FIELD: what dpkg knows of the package; nothing when it does not know it.
 installed() { dpkg-query --show --showformat "\${$1}" agentos 2>/dev/null || :; }
 # Whether the same files are installed already, or others of the same version, another version, or nothing.
@@ -138,14 +142,13 @@ compare() {
     if dpkg --compare-versions "$present" gt "$version"; then
         die 1 "AgentOS $present is installed; going back to $version is not supported." 'If you must: --uninstall keeps your data.'
     elif [ "$present" != "$version" ]; then how="upgrades from $present"
-    elif dpkg-deb --info "$package" md5sums 2>/dev/null | cmp -s - /var/lib/dpkg/info/agentos.md5sums; then how=same
+    elif in_package md5sums | cmp -s - /var/lib/dpkg/info/agentos.md5sums; then how=same
     else how='installs again'; fi
 }
 
 check_options() {
     [ -z "$key_file" ] || [ -n "$(head -c 1 -- "$key_file" 2>/dev/null)" ] ||
         die 2 'the file with the model key cannot be read, or is empty.' 'See what --model-key-file names.'
-    [ -z "$key_file" ] || key='' key_name=''
     [ -z "$operator" ] || id -u -- "$operator" >/dev/null 2>&1 || die 2 'the operator is no user here.' 'Name one: --operator USER'
     [ "$operator" != openclaw ] || die 2 'openclaw is the user of the agent, which must not approve what it asks for.' 'Name a person.'
 }
@@ -216,7 +219,10 @@ install_package() {
     if [ "$how" = same ]; then good "AgentOS $version is installed" && return 0; fi
     set -- install --no-install-recommends --reinstall "$package"
     # The lists are fetched only when something is missing: a machine without a network may have all that is needed.
-    apt --simulate "$@" </dev/null >&3 2>&3 || step 'Fetching the lists of packages' apt update
+    if ! apt --simulate "$@" </dev/null >&3 2>&3; then
+        say '… Fetching the lists of packages'
+        apt -o APT::Update::Error-Mode=any update </dev/null >&3 2>&3 || say "$yellow!$plain Not all could be fetched: $LOG says why"
+    fi
     step "Installing AgentOS $version" apt "$@"
 }
 
@@ -243,19 +249,15 @@ verify() {
     good "$text"
 }
 
-# shellcheck disable=SC2317 # verify calls it
-gateway_is_ready() {
-    /var/lib/agentos-runtime/current/bin/node -e 'const { url } = require("/var/lib/agentos-gateway/operator.json");
-        fetch(url + "/readyz", { signal: AbortSignal.timeout(5000) }).then((answer) => process.exit(answer.ok ? 0 : 1), () => process.exit(1))'
-}
-
 start_and_verify() {
     for unit in agentd.socket agentd-operator.socket agentd.service agentos.target; do
         systemctl is-active --quiet "$unit" || step "Starting $unit" systemctl enable --now "$unit"
     done
     verify 20 'agentd answers /health' 'journalctl -u agentd' agentctl health --json
     verify 0 'The ledger is whole' 'agentctl verify-ledger' agentctl verify-ledger
-    [ "$gateway" = no ] || verify 180 'The gateway is ready' 'journalctl -u openclaw-gateway' gateway_is_ready
+    [ "$gateway" = no ] || verify 180 'The gateway is ready' 'journalctl -u openclaw-gateway' \
+        /var/lib/agentos-runtime/current/bin/node -e 'const { url } = require("/var/lib/agentos-gateway/operator.json");
+            fetch(url + "/readyz", { signal: AbortSignal.timeout(5000) }).then(({ ok }) => process.exit(ok ? 0 : 1))'
     [ "$failures" -eq 0 ] || die 1 'AgentOS is installed, and not all is well: see the lines with ✗.' "$LOG has what was run."
     say '' "${bold}AgentOS $version is up on $system.$plain What to type next:"
     [ "$gateway" = no ] || say '  agentctl chat      talk to the machine'
@@ -276,15 +278,13 @@ uninstall() {
         no:*) step 'Removing the package' dpkg --force-remove-reinstreq --remove agentos ;;
         *) step 'Purging the package' dpkg --force-remove-reinstreq --purge agentos ;;
     esac
-    # shellcheck disable=SC2086 # a list of paths without blanks
-    [ "$purge" = no ] || rm -rf --one-file-system -- $PURGED
+    for gone in $PURGED; do [ "$purge" = no ] || rm -rf --one-file-system -- "$gone"; done
     for left in /var/lib/agentos $PURGED; do [ ! -e "$left" ] || say "  remains: $left"; done
     [ ! -e /var/lib/agentos ] || say 'To delete the ledger and the memory too, which nothing brings back: sudo rm -r /var/lib/agentos'
 }
 
 main() {
     set -eu
-    failures=0 gateway=no
     harden; parse "$@"
     if [ "$action" = uninstall ]; then uninstall; exit; fi
     # Not joined by &&, which would keep a failure inside of them from ending the script.
@@ -292,7 +292,7 @@ main() {
     plan_install; confirm 'Go on? [y/N]' yes
     open_log; install_package
     [ -z "$operator" ] || step "Making $operator an operator" usermod --append --groups agentos-operators "$operator"
-    if [ "$start" = no ]; then say '' "AgentOS $version is installed, not started. Once the machine runs: sudo agentos-setup" && exit; fi
+    if [ "$start" = no ]; then say '' "AgentOS $version is installed. Once the machine runs: sudo agentos-setup" && exit; fi
     set_up_gateway; start_and_verify; exit
 }
 

@@ -4,6 +4,7 @@ mod bench;
 mod codegen;
 mod command;
 mod e2e;
+mod installer;
 mod plugin;
 mod progress;
 mod project;
@@ -33,6 +34,8 @@ enum Task {
     Runtime(runtime::Arguments),
     /// Check all that can be checked: format, lints, licences, unit, integration and end-to-end tests.
     Test(test::Arguments),
+    /// Test `scripts/install.sh` in a real Debian: refusals, faults, secrets, removal.
+    Installer(installer::Arguments),
     /// Measure every hot path, as ratios within one run.
     Bench(bench::Arguments),
     /// Write what is generated from the catalogue: plugin, `OpenAPI` document, templates.
@@ -47,6 +50,7 @@ fn main() -> anyhow::Result<()> {
         Task::E2e(arguments) => e2e::run(&arguments),
         Task::Runtime(arguments) => runtime::run(&arguments),
         Task::Test(arguments) => test::run(&arguments),
+        Task::Installer(arguments) => installer::run(&arguments),
         Task::Bench(arguments) => bench::bench(&arguments),
         Task::Codegen(arguments) => codegen::run(&arguments),
         Task::Vm(arguments) => vm::run(arguments),

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, bail};
 
 use crate::command::{self, cargo};
-use crate::{codegen, e2e, plugin, runtime, tools, vm};
+use crate::{codegen, e2e, installer, plugin, runtime, tools, vm};
 
 /// Options of `cargo xtask test`.
 #[derive(Debug, clap::Args)]
@@ -32,6 +32,11 @@ const STEPS: &[Step] = &[
     Step { name: "rust", what: "unit and integration tests", run: rust },
     Step { name: "plugin", what: "the OpenClaw plugin: types and tests", run: plugin },
     Step { name: "e2e", what: "a real gateway, each tool called in an agent's turn", run: end_to_end },
+    Step {
+        name: "installer",
+        what: "scripts/install.sh in a real Debian, with all that goes wrong",
+        run: installer,
+    },
     Step { name: "vm", what: "agentd against a real systemd, in nspawn", run: vm },
     Step { name: "doc", what: "examples in the documentation", run: doc },
 ];
@@ -111,6 +116,10 @@ fn plugin() -> Result<()> {
 
 fn end_to_end() -> Result<()> {
     e2e::run(&e2e::Arguments::default())
+}
+
+fn installer() -> Result<()> {
+    installer::run(&installer::Arguments::default())
 }
 
 fn vm() -> Result<()> {

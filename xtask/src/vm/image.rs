@@ -45,7 +45,7 @@ const HOST_SOURCES: &str = "/etc/apt/sources.list.d/debian.sources";
 /// # Errors
 /// When a tool is missing and cannot be installed, or the build fails.
 pub(super) fn prepare() -> Result<PathBuf> {
-    install_tools()?;
+    install_tools(&TOOLS)?;
     let suite = host_suite().unwrap_or_else(|| FALLBACK_SUITE.to_owned());
     let key = digest_text(&[suite.as_bytes(), PACKAGES.as_bytes(), OPTIONS.join("\n").as_bytes()]);
     let cache = cache_directory().join("vm");
@@ -96,9 +96,13 @@ fn configure(root: &Path) -> Result<()> {
     Ok(())
 }
 
-fn install_tools() -> Result<()> {
+/// Installs those of the programs that are missing, each from the package beside it.
+///
+/// # Errors
+/// When apt cannot.
+pub(super) fn install_tools(tools: &[(&str, &str)]) -> Result<()> {
     let mut missing: Vec<&str> =
-        TOOLS.iter().filter(|(program, _)| find(program).is_none()).map(|(_, package)| *package).collect();
+        tools.iter().filter(|(program, _)| find(program).is_none()).map(|(_, package)| *package).collect();
     missing.dedup();
     if missing.is_empty() {
         return Ok(());

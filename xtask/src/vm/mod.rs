@@ -11,6 +11,8 @@ mod installed;
 mod nspawn;
 mod test;
 
+use std::path::PathBuf;
+
 use anyhow::{Result, bail};
 use clap::{Args, Subcommand};
 
@@ -52,6 +54,22 @@ pub(crate) fn run(arguments: Arguments) -> Result<()> {
             if status.success() { Ok(()) } else { bail!("{status}: {}", command.join(" ")) }
         }
     }
+}
+
+/// The Debian that the machines are made of, which nobody writes to.
+///
+/// # Errors
+/// When it cannot be built.
+pub(crate) fn debian() -> Result<PathBuf> {
+    image::prepare()
+}
+
+/// Installs those of the programs that are missing, each from the package beside it.
+///
+/// # Errors
+/// When apt cannot.
+pub(crate) fn install_tools(tools: &[(&str, &str)]) -> Result<()> {
+    image::install_tools(tools)
 }
 
 /// Runs every check inside the machine.
