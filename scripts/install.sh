@@ -8,7 +8,7 @@ Puts AgentOS on this machine: Debian 12 or 13, Ubuntu 22.04 or 24.04, on amd64 o
 Usage: sudo ./install.sh [--package FILE] [OPTIONS]      or: sudo ./install.sh --uninstall [--purge]
 
   --package FILE         the package; without it the one beside this script, or in target/package of the checkout
-  --model-key-file FILE  the model's key is in this file. Or set ANTHROPIC_API_KEY, OPENAI_API_KEY or
+  --model-key-file FILE  a file with the model's key, alone or as NAME=KEY. Or set ANTHROPIC_API_KEY, OPENAI_API_KEY or
                          OPENROUTER_API_KEY and use `sudo --preserve-env=ANTHROPIC_API_KEY`. A key is never an
                          argument: every user of the machine can read those. Without a key a scripted model plays.
   --operator USER        who may operate the machine (group agentos-operators); without it the user who called sudo
@@ -243,15 +243,15 @@ verify() {
     deadline=$(($(date +%s) + $1)) text=$2 advice=$3 && shift 3
     [ ! -t 1 ] || printf '… %s\r' "$text"
     until "$@" </dev/null >&3 2>&3; do
-        if [ "$(date +%s)" -ge "$deadline" ]; then bad "Not so: $text. See: $advice" && return 0; fi
-        sleep 1
+        if [ "$(date +%s)" -lt "$deadline" ]; then sleep 1 && continue; fi
+        bad "Not so: $text. See: $advice" && tail -n 3 "$LOG" | uniq | sed 's/^/    /' && return 0
     done
     good "$text"
 }
 
 start_and_verify() {
     for unit in agentd.socket agentd-operator.socket agentd.service agentos.target; do
-        systemctl is-active --quiet "$unit" || step "Starting $unit" systemctl enable --now "$unit"
+        systemctl is-active --quiet "$unit" || verify 0 "$unit runs" "journalctl -u $unit" systemctl enable --now "$unit"
     done
     verify 20 'agentd answers /health' 'journalctl -u agentd' agentctl health --json
     verify 0 'The ledger is whole' 'agentctl verify-ledger' agentctl verify-ledger
