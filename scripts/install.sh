@@ -92,7 +92,7 @@ parse() {
         shift
     done
     [ "$purge" = no ] || [ "$action" = uninstall ] || die 2 '--purge goes with --uninstall.' 'install.sh --help shows how.'
-    [ "$(id -u)" = 0 ] || [ "$dry_run" = yes ] || die 2 'this needs root.' 'Run it with sudo; or with --dry-run, to see what it does.'
+    [ "$(id -u)" = 0 ] || { HOME=/ && [ "$dry_run" = yes ]; } || die 2 'this needs root.' 'Run it with sudo; or with --dry-run, to see what it does.'
 }
 
 check_system() {
