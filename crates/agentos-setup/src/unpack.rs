@@ -190,12 +190,12 @@ impl Folders {
 }
 
 fn make_folder(folder: &Path) -> Result<(), SetupError> {
-    let made = SetupError::io("make the folder", folder);
+    let failed = SetupError::io("make the folder", folder);
     let make = || {
         if let Some(parent) = folder.parent() {
             fs::DirBuilder::new().recursive(true).mode(0o755).create(parent)?;
         }
         fs::DirBuilder::new().mode(0o755).create(folder)
     };
-    make().map_err(made)
+    make().map_err(failed)
 }

@@ -91,7 +91,7 @@ fn what_is_installed_is_left_alone_and_another_lock_file_makes_another_runtime()
     let first = install(&project, place.path(), Some(&project.address())).unwrap();
     assert_eq!(install(&project, place.path(), None).unwrap(), first);
     first.make_current().unwrap();
-    project.add("node_modules/new", "1.0.0", &[Entry::file("package/x", b"x")], serde_json::json!({}));
+    project.add("node_modules/new", "1.0.0", &[Entry::file("package/x", b"x")], &serde_json::json!({}));
     // Only the new one is fetched: the rest of the mirror may be gone.
     for name in ["@scope", "c", "openclaw", "node-linux-test", "b"] {
         fs::remove_dir_all(project.mirror.join(name)).unwrap();
@@ -256,7 +256,7 @@ fn without_room_nothing_is_begun_and_the_figures_are_told() {
         "node_modules/large",
         "1.0.0",
         &[Entry::file("package/zeros", &vec![0; 8 << 20])],
-        serde_json::json!({}),
+        &serde_json::json!({}),
     );
     let disk = tempfile::tempdir().unwrap();
     let Some(_mounted) = Mounted::tmpfs(disk.path(), c"size=4m") else {
@@ -270,7 +270,7 @@ fn without_room_nothing_is_begun_and_the_figures_are_told() {
     fs::remove_dir_all(disk.path().join("downloads")).unwrap();
     fs::write(disk.path().join("filler"), vec![0; (4 << 20) - (40 << 10)]).unwrap();
     let large = Entry::file("package/noise", &noise(256 << 10));
-    project.add("node_modules/large", "1.0.0", &[large], serde_json::json!({}));
+    project.add("node_modules/large", "1.0.0", &[large], &serde_json::json!({}));
     let error = install(&project, disk.path(), Some(&project.address())).unwrap_err();
     assert_eq!(error.kind(), Kind::Space, "{error}");
     fs::remove_file(disk.path().join("filler")).unwrap();

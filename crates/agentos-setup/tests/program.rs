@@ -266,11 +266,10 @@ fn killed_at_any_time_it_is_finished_by_the_next_run() {
     let slow = Server::start(&system.project.mirror, |path, _| {
         Answer::After(Duration::from_millis(if path.contains("openclaw") { 600_000 } else { 0 }))
     });
-    for signal in [rustix::process::Signal::KILL, rustix::process::Signal::TERM, rustix::process::Signal::INT]
-    {
+    for signal in [rustix::process::Signal::KILL, rustix::process::Signal::TERM] {
         let mut process =
             system.command(&["--registry", &slow.address()]).stderr(Stdio::null()).spawn().unwrap();
-        let deadline = Instant::now() + Duration::from_secs(60);
+        let deadline = Instant::now() + Duration::from_mins(1);
         while !system.path("var/cache/agentos-setup/npm/c/-/c-3.1.4-rc.1+x.tgz").exists()
             || !slow.requests().iter().any(|path| path.contains("openclaw"))
         {

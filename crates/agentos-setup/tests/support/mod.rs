@@ -103,7 +103,7 @@ impl Project {
             "node_modules/node-linux-test",
             "1.0.0",
             &[Entry::file("package/bin/node", b"#!/bin/sh\n")],
-            json!({ "bin": { "node": "bin/node" } }),
+            &json!({ "bin": { "node": "bin/node" } }),
         );
         project.add(
             "node_modules/openclaw",
@@ -117,7 +117,7 @@ impl Project {
                 Entry::file("package/node_modules/inner/package.json", b"{}"),
                 Entry::file("package/node_modules/inner/tool.js", b"x"),
             ],
-            json!({ "bin": { "openclaw": "./openclaw.mjs" } }),
+            &json!({ "bin": { "openclaw": "./openclaw.mjs" } }),
         );
         project.entry(
             "node_modules/openclaw/node_modules/inner",
@@ -127,26 +127,26 @@ impl Project {
             "node_modules/@scope/a",
             "1.0.0",
             &[Entry::file("package/package.json", b"{}")],
-            json!({}),
+            &json!({}),
         );
         project.add(
             "node_modules/@scope/a/node_modules/b",
             "1.0.0",
             &[Entry::file("other/index.js", b"b")],
-            json!({}),
+            &json!({}),
         );
         project.add(
             "node_modules/c/node_modules/b",
             "1.0.0",
             &[Entry::file("other/index.js", b"b")],
-            json!({}),
+            &json!({}),
         );
-        project.add("node_modules/c", "3.1.4-rc.1+x", &[Entry::file("package/index.js", b"c")], json!({}));
+        project.add("node_modules/c", "3.1.4-rc.1+x", &[Entry::file("package/index.js", b"c")], &json!({}));
         project.add(
             "node_modules/mac",
             "1.0.0",
             &[Entry::file("package/x", b"x")],
-            json!({ "os": ["darwin"], "optional": true }),
+            &json!({ "os": ["darwin"], "optional": true }),
         );
         project.want(&["openclaw", "node-linux-test"]);
         project
@@ -158,7 +158,7 @@ impl Project {
     }
 
     /// Adds a package at `path` with its archive.
-    pub(crate) fn add(&mut self, path: &str, version: &str, entries: &[Entry], more: Value) {
+    pub(crate) fn add(&mut self, path: &str, version: &str, entries: &[Entry], more: &Value) {
         let content = archive(entries);
         let mut entry = json!({ "version": version, "integrity": integrity(&content) });
         for (key, value) in more.as_object().unwrap() {
