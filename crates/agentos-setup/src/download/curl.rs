@@ -16,13 +16,15 @@ use crate::error::SetupError;
 use crate::registry::Scheme;
 
 /// What holds for every transfer. A server that goes silent is given up; one that is slow is not. The reports go to
-/// standard error, which curl does not buffer: each is known when its transfer ends, and not when the last one does.
+/// standard error, which curl does not buffer: each is known when its transfer ends, and not when the last one does. And no
+/// transfer waits to see whether it could share the connection of another, which may be a slow one.
 const COMMON: &str = "\
 silent
 no-progress-meter
 fail
 globoff
 parallel
+parallel-immediate
 parallel-max = 8
 connect-timeout = 20
 speed-limit = 512
