@@ -114,7 +114,9 @@ fn show_diagnosis(output: &mut Output, diagnosis: &Diagnosis) -> Result<(), CliE
     }
     if let Some(examination) = &diagnosis.examination {
         table.field("examined", examined(examination));
-        if let Some(first) = &examination.damage {
+        let opened = diagnosis.damage.as_ref().map(where_and_what);
+        if let Some(first) = examination.damage.as_ref().filter(|first| opened != Some(where_and_what(first)))
+        {
             table.field("first damage", Cell::styled(where_and_what(first), Style::Bad));
         }
         if examination.finished {
