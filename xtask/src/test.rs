@@ -38,6 +38,8 @@ const STEPS: &[Step] = &[
         run: installer,
     },
     Step { name: "vm", what: "agentd against a real systemd, in nspawn", run: vm },
+    Step { name: "qemu", what: "a machine with a disk of its own: boot, reboot, power cuts", run: qemu },
+    Step { name: "iso", what: "the live medium, started through BIOS and UEFI", run: iso },
     Step { name: "doc", what: "examples in the documentation", run: doc },
 ];
 
@@ -123,11 +125,23 @@ fn installer() -> Result<()> {
 }
 
 fn vm() -> Result<()> {
+    as_root("vm", vm::test)
+}
+
+fn qemu() -> Result<()> {
+    as_root("qemu", vm::test_qemu)
+}
+
+fn iso() -> Result<()> {
+    as_root("iso", vm::test_iso)
+}
+
+fn as_root(step: &str, run: fn() -> Result<()>) -> Result<()> {
     if !rustix::process::geteuid().is_root() {
-        eprintln!("NOT RUN: booting a machine needs root (run it with: sudo -E cargo xtask test vm)");
+        eprintln!("NOT RUN: booting a machine needs root (run it with: sudo -E cargo xtask test {step})");
         return Ok(());
     }
-    vm::test()
+    run()
 }
 
 fn doc() -> Result<()> {

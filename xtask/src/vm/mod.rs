@@ -1,17 +1,34 @@
-//! A machine of its own for what a development machine cannot show: a Debian with systemd as process 1, booted in
-//! systemd-nspawn in about a second, with a network and control groups of its own, thrown away afterwards.
+//! Machines of their own for what a development machine cannot show: a Debian with systemd as process 1, thrown away
+//! afterwards.
 //!
-//! Needs root, Linux and apt. What is installed into it is fixed in [`image`]; it is built once and kept in the cache.
+//! In systemd-nspawn one boots in about a second, on the host's kernel, with a network and control groups of its own: the
+//! everyday test. In QEMU one has a kernel and a disk of its own, and a plug that can be pulled. The same file system,
+//! fixed in [`image`], serves both, and the live medium too.
+//!
+//! Needs root, Linux and apt. What is costly to make is made once and kept in the cache.
 
+mod agentos;
 mod ask;
+mod bootable;
+mod bootstrap;
 mod checks;
+mod disk;
 mod fixtures;
 mod image;
+mod initrd;
+mod interactive;
+mod iso;
+mod kernel;
 mod life;
 mod nspawn;
+mod power_cut;
+mod qemu;
+mod qemu_test;
 mod queries;
+mod replay;
 mod tally;
 mod test;
+mod workshop;
 
 use std::path::PathBuf;
 
@@ -31,6 +48,16 @@ pub(crate) struct Arguments {
 enum Action {
     /// Install the package inside, and check agentd's answers and the package's life against a real systemd.
     Test(test::Arguments),
+    /// Boot with a kernel and a disk of its own, cut the power while agentd records, and count what is lost.
+    TestQemu(qemu_test::Arguments),
+    /// Boot a machine in QEMU, with a kernel and a disk of its own, and its console on this terminal.
+    Qemu(interactive::Qemu),
+    /// Boot a machine in nspawn with agentd in it, and open a shell in it.
+    Shell,
+    /// Boot a machine in nspawn with agentd in it, and say how to enter it.
+    Nspawn,
+    /// Build a medium that starts AgentOS on any PC without touching its disks.
+    Iso(iso::Arguments),
     /// Boot, run a command inside as root, and power off.
     Run {
         /// The command and its arguments.
@@ -49,6 +76,11 @@ pub(crate) fn run(arguments: Arguments) -> Result<()> {
     }
     match arguments.action {
         Action::Test(arguments) => test::run(&arguments),
+        Action::TestQemu(arguments) => qemu_test::run(&arguments),
+        Action::Qemu(arguments) => interactive::on_this_terminal(&arguments),
+        Action::Shell => interactive::shell(),
+        Action::Nspawn => interactive::nspawn(),
+        Action::Iso(arguments) => iso::run(&arguments),
         Action::Run { command } => {
             let guest = Guest::boot(&image::prepare()?, &Disk::new()?, &[])?;
             let status = guest.command(&command).status()?;
@@ -56,6 +88,22 @@ pub(crate) fn run(arguments: Arguments) -> Result<()> {
             if status.success() { Ok(()) } else { bail!("{status}: {}", command.join(" ")) }
         }
     }
+}
+
+/// Starts a machine in QEMU, and cuts its power.
+///
+/// # Errors
+/// As [`run`].
+pub(crate) fn test_qemu() -> Result<()> {
+    run(Arguments { action: Action::TestQemu(qemu_test::Arguments::default()) })
+}
+
+/// Builds the live medium and starts it.
+///
+/// # Errors
+/// As [`run`].
+pub(crate) fn test_iso() -> Result<()> {
+    run(Arguments { action: Action::Iso(iso::Arguments::test()) })
 }
 
 /// The Debian that the machines are made of, which nobody writes to.
@@ -71,7 +119,7 @@ pub(crate) fn debian() -> Result<PathBuf> {
 /// # Errors
 /// When apt cannot.
 pub(crate) fn install_tools(tools: &[(&str, &str)]) -> Result<()> {
-    image::install_tools(tools)
+    bootstrap::install_tools(tools)
 }
 
 /// Runs every check inside the machine.

@@ -1,0 +1,178 @@
+//! `cargo xtask vm test-qemu`: a machine with a kernel and a disk of its own is started, started anew, and has its power
+//! cut while agentd records.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail, ensure};
+use clap::Args;
+
+use super::bootable::Bootable;
+use super::bootstrap::Suite;
+use super::power_cut::{self, Acknowledged, CLIENT, Survived};
+use super::qemu::{Disk, Machine};
+use super::replay::{self, Replayed};
+use crate::command::{cargo, run as run_command, target_directory};
+
+/// How often the power is cut, and how much has to be acknowledged before each.
+const CUTS: [usize; 3] = [150, 400, 250];
+/// The same for the disk that keeps only what was flushed.
+const FORGETFUL: usize = 200;
+
+/// Options of `cargo xtask vm test-qemu`.
+#[derive(Debug, Default, Args)]
+pub(crate) struct Arguments {
+    /// The release of Debian inside; the host's own without it.
+    #[arg(long, value_name = "NAME")]
+    suite: Option<Suite>,
+}
+
+/// Builds the disk and does all of it.
+///
+/// # Errors
+/// What did not hold.
+pub(super) fn run(arguments: &Arguments) -> Result<()> {
+    let suite = arguments.suite.clone().unwrap_or_else(Suite::of_host);
+    run_command(cargo().args([
+        "build",
+        "--quiet",
+        "--locked",
+        "--package",
+        "agentos-client",
+        "--example",
+        "load",
+    ]))?;
+    let client = std::fs::read(target_directory().join("debug/examples/load"))?;
+    let bootable = Bootable::build(&suite, |system| system.add(CLIENT, 0o755, &client))?;
+    let disk = bootable.overlay(bootable.disk(), "disk.qcow2")?;
+    let disk = Disk { file: &disk, log: None };
+
+    let machine = boot(&bootable, &disk)?;
+    held("agentd is up before the machine is", || agentd_is_up_first(&machine))?;
+    held("each control group's limit is kept", || limits_are_kept(&machine))?;
+    held("it starts anew when it is told to", || machine.reboot().map(|()| String::new()))?;
+
+    let mut machine = boot(&bootable, &disk)?;
+    held("the ledger goes on after a new start", || goes_on(&machine, 2))?;
+    let mut acknowledged = Vec::new();
+    for (round, enough) in (1..).zip(CUTS) {
+        acknowledged.extend(power_cut::cut(machine, round, enough)?);
+        machine = boot(&bootable, &disk)?;
+        let statement = format!("nothing acknowledged is lost in power cut {round} of {}", CUTS.len());
+        held(&statement, || nothing_is_lost(&machine, &acknowledged, 2 + round))?;
+    }
+    held("it powers off when it is told to", || machine.power_off().map(|()| String::new()))?;
+    held("nothing acknowledged needs what was not flushed", || a_forgetful_disk(&bootable))
+}
+
+/// Says that `statement` holds, if it does.
+fn held(statement: &str, check: impl FnOnce() -> Result<String>) -> Result<()> {
+    let started = Instant::now();
+    let detail = check().with_context(|| format!("✗ {statement}"))?;
+    println!("✓ {statement}{detail} ({:.1} s)", started.elapsed().as_secs_f64());
+    Ok(())
+}
+
+fn boot(bootable: &Bootable, disk: &Disk) -> Result<Machine> {
+    let mut machine = bootable.switch_on(disk)?;
+    let state = machine.wait_until_up()?;
+    let (clock, processor) = (machine.uptime(), machine.processor_time()?);
+    if state != "running" {
+        let failed = machine.shell("systemctl --failed --no-legend --plain")?;
+        bail!("the machine is {state}, not running:\n{failed}{}", machine.console());
+    }
+    let health = machine.run(&["/usr/bin/agentctl", "health", "--json"])?;
+    let health: serde_json::Value = serde_json::from_str(&health)?;
+    ensure!(health["status"] == "ok", "agentd is not well: {health}");
+    println!(
+        "✓ it runs, no unit failed, agentd is well ({:.1} s, {:.1} s of processor time)",
+        clock.as_secs_f64(),
+        processor.as_secs_f64()
+    );
+    Ok(machine)
+}
+
+fn agentd_is_up_first(machine: &Machine) -> Result<String> {
+    let moment = |unit: &str| -> Result<u64> {
+        let value = property(machine, unit, "ActiveEnterTimestampMonotonic")?;
+        value.parse().with_context(|| format!("{unit} was never active: {value:?}"))
+    };
+    let (agentd, all) = (moment("agentd.service")?, moment("multi-user.target")?);
+    ensure!(
+        agentd > 0 && agentd <= all,
+        "agentd was ready at {agentd} µs, multi-user.target reached at {all} µs"
+    );
+    let used: u64 = property(machine, "agentd.service", "CPUUsageNSec")?.parse()?;
+    Ok(format!(", {} ms of its own processor time until now", Duration::from_nanos(used).as_millis()))
+}
+
+/// What nspawn cannot show on every host: that the kernel enforces what the units ask for.
+fn limits_are_kept(machine: &Machine) -> Result<String> {
+    let controllers = machine.shell("cat /sys/fs/cgroup/cgroup.controllers")?;
+    for controller in ["cpu", "memory", "pids"] {
+        ensure!(
+            controllers.split_whitespace().any(|name| name == controller),
+            "no {controller} in {controllers}"
+        );
+    }
+    let greedy = "systemd-run --quiet --wait --property=MemoryMax=16M --property=MemorySwapMax=0 \
+                  sh -c 'head -c 64M /dev/zero | tail -c 48M > /dev/null' && echo unlimited || echo limited";
+    ensure!(machine.shell(greedy)?.trim() == "limited", "48 MiB fit into a limit of 16");
+    let limit = property(machine, "agentd.service", "MemoryMax")?;
+    if limit == "infinity" {
+        return Ok("; agentd asks for none".to_owned());
+    }
+    let group = property(machine, "agentd.service", "ControlGroup")?;
+    let kernel = machine.shell(&format!("cat /sys/fs/cgroup{group}/memory.max"))?;
+    ensure!(kernel.trim() == limit, "agentd's limit is {limit}, and the kernel's {kernel}");
+    Ok(format!("; agentd's is {limit} bytes"))
+}
+
+fn goes_on(machine: &Machine, starts: usize) -> Result<String> {
+    let survived = power_cut::survived(machine, &[])?;
+    ensure!(
+        survived.starts == starts,
+        "{} starts of agentd are on the ledger, not {starts}",
+        survived.starts
+    );
+    Ok(format!(", with {starts} starts of agentd among {} events", survived.events))
+}
+
+fn nothing_is_lost(machine: &Machine, acknowledged: &[Acknowledged], starts: usize) -> Result<String> {
+    let Survived { events, starts: found, lost } = power_cut::survived(machine, acknowledged)?;
+    ensure!(
+        lost.is_empty(),
+        "of {} answers, this is missing ({} in all):\n  {}",
+        acknowledged.len(),
+        lost.len(),
+        lost.iter().take(10).map(String::as_str).collect::<Vec<_>>().join("\n  ")
+    );
+    ensure!(found == starts, "{found} starts of agentd are on the ledger, not {starts}");
+    Ok(format!(": {} answers, {events} events, the ledger whole", acknowledged.len()))
+}
+
+/// The power is cut in a machine whose disk then forgets all that it was not told to flush.
+fn a_forgetful_disk(bootable: &Bootable) -> Result<String> {
+    let log = bootable.file("writes.log");
+    std::fs::File::create(&log)?;
+    let disk = bootable.overlay(bootable.disk(), "logged.qcow2")?;
+    let machine = boot(bootable, &Disk { file: &disk, log: Some(&log) })?;
+    let acknowledged = power_cut::cut(machine, 9, FORGETFUL)?;
+    let forgetful = bootable.file("forgetful.img");
+    run_command(
+        std::process::Command::new("cp").args(["--sparse=always", "--"]).arg(bootable.disk()).arg(&forgetful),
+    )?;
+    let Replayed { writes, flushes, left_out_bytes } = replay::up_to_last_flush(&log, &forgetful)?;
+    let disk = bootable.overlay(&forgetful, "forgetful.qcow2")?;
+    let machine = boot(bootable, &Disk { file: &disk, log: None })?;
+    let found = nothing_is_lost(&machine, &acknowledged, 2)?;
+    machine.power_off()?;
+    Ok(format!(
+        "{found}; {writes} writes and {flushes} flushes were kept, {} KiB forgotten",
+        left_out_bytes >> 10
+    ))
+}
+
+fn property(machine: &Machine, unit: &str, name: &str) -> Result<String> {
+    let value = machine.run(&["/usr/bin/systemctl", "show", "--value", "--property", name, unit])?;
+    Ok(value.trim().to_owned())
+}
