@@ -92,7 +92,7 @@ parse() {
         shift
     done
     [ "$purge" = no ] || [ "$action" = uninstall ] || die 2 '--purge goes with --uninstall.' 'install.sh --help shows how.'
-    [ "$(id -u)" = 0 ] || [ "$dry_run" = yes ] || die 2 'this needs root.' 'Run it with sudo; or with --dry-run, to see what it does.'
+    [ "$(id -u)" = 0 ] || { HOME=/ && [ "$dry_run" = yes ]; } || die 2 'this needs root.' 'Run it with sudo; or with --dry-run, to see what it does.'
 }
 
 check_system() {
@@ -202,8 +202,8 @@ step() {
     bad "$text" && tail -n 15 "$LOG" | sed 's/^/    /' >&2
     die 1 "failed: $*" "$LOG has all of it. Once the cause is gone, the same command again goes on."
 }
-apt() { apt-get -q --yes -o DPkg::Lock::Timeout=600 -o Dpkg::Use-Pty=0 -o Dpkg::Options::=--force-confold "$@"; }
-
+apt() { # The gateway is set up afterwards, where a person sees how far it is.
+     AGENTOS_SKIP_SETUP=1 apt-get -q --yes -o DPkg::Lock::Timeout=600 -o Dpkg::Use-Pty=0 -o Dpkg::Options::=--force-confold "$@"; }
 # Waits until no other apt or dpkg is at work, and finishes what one left half done.
 settle_dpkg() {
     if holder=$(apt-get check 2>&1 </dev/null | grep -m 1 'Could not get lock'); then

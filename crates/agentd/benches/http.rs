@@ -29,7 +29,7 @@ fn main() {
         return;
     }
     let directory = tempfile::tempdir().expect("a temporary directory");
-    let names = ["appends", "health", "processes", "start"];
+    let names = ["appends", "health", "processes", "start", "ready"];
     let wanted = |name: &str| {
         !arguments.iter().any(|given| names.contains(&given.as_str()))
             || arguments.iter().any(|given| given == name)
@@ -45,6 +45,9 @@ fn main() {
     }
     if wanted("start") {
         start(&directory.path().join("start"));
+    }
+    if wanted("ready") {
+        ready(&directory.path().join("ready"));
     }
 }
 
@@ -151,6 +154,7 @@ fn start(directory: &Path) {
     }
     let (ratio, large, small) = median(ratios);
     report("start with 1M events / empty ledger", ratio, "≤ 1.5", &format!("{large:.0} ms, {small:.0} ms"));
+    report_ready("1M events", median_of((0..=2 * ROUNDS).map(|_| Daemon::ready(&full).1).collect()));
     println!(
         "{:60} {:.1} MiB (≤ 12 MiB)",
         "resident memory at rest, empty ledger",
@@ -161,6 +165,40 @@ fn start(directory: &Path) {
         "resident memory at rest, 1M events",
         f64::from(resident.1) / 1024.0
     );
+}
+
+/// CPU of a start until agentd tells systemd that it is ready: after an orderly end, and after a kill under load, when
+/// SQLite reads the log that was left.
+fn ready(directory: &Path) {
+    std::fs::create_dir_all(directory).expect("a directory");
+    Daemon::ready(directory);
+    report_ready("empty ledger", median_of((0..=2 * ROUNDS).map(|_| Daemon::ready(directory).1).collect()));
+    let mut after_kills = Vec::new();
+    for _ in 0..ROUNDS {
+        let (mut daemon, _) = Daemon::ready(directory);
+        closed_loop(
+            &daemon.socket,
+            &post("/system/query", r#"{"query":"time"}"#),
+            32,
+            Duration::from_secs(2),
+        );
+        daemon.child.kill().expect("killed");
+        daemon.child.wait().expect("gone");
+        let log = std::fs::metadata(directory.join("state/ledger.db-wal")).expect("a log").len();
+        after_kills.push((Daemon::ready(directory).1, log >> 20));
+    }
+    after_kills.sort_by(|a, b| a.0.total_cmp(&b.0));
+    let (milliseconds, log) = after_kills[ROUNDS / 2];
+    report_ready(&format!("after a kill, {log} MiB of log"), milliseconds);
+}
+
+fn report_ready(what: &str, milliseconds: f64) {
+    println!("{:60} {milliseconds:.1} ms (≤ 50 ms)", format!("CPU from exec to READY, {what}"));
+}
+
+fn median_of(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
 }
 
 fn fill(state: &Path) {
@@ -210,6 +248,21 @@ impl Daemon {
             std::thread::sleep(Duration::from_micros(200));
         }
         daemon
+    }
+
+    /// A start below `directory`, and the milliseconds of CPU that it took until agentd was ready.
+    fn ready(directory: &Path) -> (Self, f64) {
+        let path = directory.join("notify");
+        let _ = std::fs::remove_file(&path);
+        let notify = std::os::unix::net::UnixDatagram::bind(&path).expect("a socket");
+        notify.set_read_timeout(Some(Duration::from_mins(1))).expect("a time limit");
+        let mut command = common::command(directory, "");
+        command.env("NOTIFY_SOCKET", &path).stdin(Stdio::null()).stderr(Stdio::null());
+        let child = command.spawn().expect("a server");
+        let daemon = Self { child, socket: directory.join("agent.sock") };
+        notify.recv(&mut [0; 512]).expect("READY=1");
+        let used = cpu_of(daemon.child.id()) / 1e3;
+        (daemon, used)
     }
 
     /// Microseconds of the server's CPU for each of `count` requests on one connection.

@@ -39,11 +39,11 @@ impl Advice {
                  cp -a {directory} /somewhere/else"
             ),
             format!(
-                "See all that is wrong, from the copy or here: agentctl verify-ledger --full --state-dir {directory}"
+                "See all that is wrong, best on the copy: agentctl verify-ledger --full --state-dir {directory}"
             ),
             format!(
                 "To go on with a whole copy of the ledger: systemctl stop agentd; mkdir -m 0700 {directory}.evidence; mv \
-                 {directory}/ledger.* {directory}.evidence/; put the copy's ledger.db and ledger.key into {directory}; \
+                 {directory}/ledger.* {directory}.evidence/; put the copy's ledger.* into {directory}; \
                  systemctl start agentd"
             ),
         ];

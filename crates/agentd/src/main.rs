@@ -31,6 +31,8 @@ use crate::config::Config;
 #[command(
     version,
     after_help = "Example:\n  agentd --check-config --config ./agentd.toml\n\n\
+                  Signals:\n  SIGHUP   reads the configuration again: limits are in force at once, the rest after a restart\n  \
+                  SIGTERM  stops, when what is under way has ended\n\n\
                   Exit status:\n  0  stopped when asked to\n  1  could not start or had to stop; the reason is on standard error\n  2  wrong usage"
 )]
 struct Arguments {

@@ -253,3 +253,20 @@ fn only_one_agentd_looks_at_a_ledger_that_is_not_whole() {
     daemon.kill();
     examined(&Daemon::start(directory.path()));
 }
+
+#[test]
+fn damage_that_comes_while_agentd_runs_is_refused_and_diagnosed_as_well() {
+    let directory = tempfile::tempdir().unwrap();
+    let daemon = Daemon::start(directory.path());
+    for _ in 0..9 {
+        daemon.query("os", &json!({}));
+    }
+    let state = directory.path().join("state");
+    edit(&state, "DELETE FROM events WHERE id > 6; UPDATE sqlite_sequence SET seq = 6");
+    daemon.query("os", &json!({})).problem(503, "ledger_unavailable");
+    let diagnosis = daemon.get("/ledger/diagnosis").json();
+    assert_eq!(diagnosis["state"], "unwritable", "{diagnosis}");
+    assert!(diagnosis["reason"].as_str().unwrap().contains("the end was deleted"), "{diagnosis}");
+    assert!(steps(&diagnosis).contains("as evidence"), "{diagnosis}");
+    assert_eq!(daemon.get("/health").json()["status"], "degraded");
+}

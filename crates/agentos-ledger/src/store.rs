@@ -8,6 +8,7 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags, OptionalExtension as _};
 
 use crate::alone;
@@ -172,6 +173,8 @@ impl Store {
     fn try_open(path: &Path, options: &OpenOptionsForStore<'_>) -> Result<Self, Failure> {
         refuse_emptied(path)?;
         let connection = Connection::open_with_flags(path, write_flags())?;
+        // Closed before it was found whole, it writes no log back: then that is evidence.
+        connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
         connection.busy_timeout(options.busy_timeout)?;
         connection.pragma_update(None, "trusted_schema", "OFF")?;
         refuse_changed_schema(&connection)?;
@@ -191,6 +194,7 @@ impl Store {
         let snapshot = connection.unchecked_transaction()?;
         let Checked { head, frontier, checkpointed } = check(&snapshot, options)?;
         snapshot.commit()?;
+        connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false)?;
 
         let mut store = Self {
             connection,

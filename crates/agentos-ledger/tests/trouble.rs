@@ -270,6 +270,14 @@ fn somebody_elses_row_stops_the_writer() {
     other.execute_batch("DELETE FROM events WHERE id > 5; UPDATE sqlite_sequence SET seq = 5").unwrap();
     // A whole chain, but not the one that was acknowledged.
     unavailable(ledger.append_blocking(event(11)), &[Cause::Damaged]);
+    // Whoever wrote it is gone, and left the log as it was.
+    other.set_db_config(rusqlite::config::DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true).unwrap();
+    drop(other);
+    let log = || std::fs::read(directory.path().join("ledger.db-wal")).unwrap();
+    let before = log();
+    unavailable(ledger.append_blocking(event(11)), &[Cause::Damaged]);
+    drop(ledger);
+    assert!(before == log() && !before.is_empty(), "what was found damaged is kept as it was");
 }
 
 #[test]

@@ -74,12 +74,12 @@ impl Key {
         let folder = Folder::make(folder)?;
         let present = folder.read(NAME)?.unwrap_or_default();
         let present = String::from_utf8_lossy(&present);
-        let mut text: String = present
-            .lines()
-            .filter(|line| !KEYS.iter().any(|variable| value(line, variable).is_some()))
-            .map(|line| format!("{line}\n"))
-            .collect();
-        text.push_str(&format!("{}={}\n", self.variable, self.value));
+        let mut text = String::new();
+        let others = present.lines().filter(|line| !KEYS.iter().any(|name| value(line, name).is_some()));
+        for line in others.chain([format!("{}={}", self.variable, self.value).as_str()]) {
+            text.push_str(line);
+            text.push('\n');
+        }
         folder.write(NAME, text.as_bytes(), Owner::caller(), 0o600)
     }
 }

@@ -17,6 +17,12 @@ pub const REHEARSAL: &str = "agentos-rehearsal.service";
 /// How long a gateway may take. Half a minute of CPU time is usual; the old one may have a turn to end first.
 const PATIENCE: Duration = Duration::from_mins(10);
 
+/// How often the unit is looked at.
+const LOOK: Duration = Duration::from_secs(2);
+
+/// How often in a row, two seconds apart, it may be found neither running nor about to.
+const MOST_IDLE: u32 = 5;
+
 const SYSTEMCTL: &str = "/usr/bin/systemctl";
 
 /// Whether systemd runs this system.
@@ -96,13 +102,19 @@ pub fn start_gateway(changed: bool, port: u16, mut tick: impl FnMut(Duration)) -
     let started = Instant::now();
     let mut looked = Instant::now();
     let mut anew = !another;
+    let mut idle = 0;
     loop {
         let elapsed = started.elapsed();
         tick(elapsed);
-        if !anew || looked.elapsed() > Duration::from_secs(2) {
+        if looked.elapsed() > LOOK {
             looked = Instant::now();
             let state = State::of(GATEWAY)?;
             anew |= state.invocation != before.invocation && !state.invocation.is_empty();
+            // Between the end of the old one and the start of the new it is inactive for a moment, and not for longer.
+            idle = if state.active == "inactive" { idle + 1 } else { 0 };
+            if idle >= MOST_IDLE {
+                return Err(failed(format!("it does not start; see: systemctl status {GATEWAY}")));
+            }
             if state.active == "failed" {
                 return Err(failed(format!(
                     "it failed ({}); see: journalctl -u {GATEWAY} -n 50",
@@ -134,7 +146,8 @@ pub fn is_ready(port: u16) -> bool {
         let mut stream = TcpStream::connect_timeout(&address, Duration::from_secs(1))?;
         stream.set_read_timeout(Some(Duration::from_secs(2)))?;
         stream.set_write_timeout(Some(Duration::from_secs(2)))?;
-        write!(stream, "GET /readyz HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n")?;
+        let request = format!("GET /readyz HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
+        stream.write_all(request.as_bytes())?;
         let mut head = [0; 12];
         stream.read_exact(&mut head)?;
         Ok(&head == b"HTTP/1.1 200")

@@ -1,5 +1,6 @@
 //! The gateway's configuration on an installed system: what set-up writes, and whether it is as it should be.
 
+use std::fmt::Write as _;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
@@ -74,7 +75,7 @@ impl<'a> System<'a> {
         }
         let mut changed = workspace::fill(&own, &self.texts, Some(self.accounts.gateway))?;
         let folder = Folder::make(&self.layout.gateway())?;
-        let token = match self.token(&folder)? {
+        let token = match Self::token(&folder)? {
             Some(token) => token,
             None => new_token()?,
         };
@@ -97,7 +98,7 @@ impl<'a> System<'a> {
             return Ok(Some(path));
         }
         let folder = Folder::open(&path)?;
-        let Some(token) = self.token(&folder)? else { return Ok(Some(path.join("environment"))) };
+        let Some(token) = Self::token(&folder)? else { return Ok(Some(path.join("environment"))) };
         for entry in self.entries(&token)? {
             if !folder.is(entry.name, &entry.content, entry.owner, entry.mode) {
                 return Ok(Some(path.join(entry.name)));
@@ -148,7 +149,7 @@ impl<'a> System<'a> {
     }
 
     /// The token that is kept in the folder.
-    fn token(&self, folder: &Folder) -> Result<Option<String>, SetupError> {
+    fn token(folder: &Folder) -> Result<Option<String>, SetupError> {
         let text = folder.read("environment")?.unwrap_or_default();
         let text = String::from_utf8_lossy(&text);
         let token = text.lines().find_map(|line| line.strip_prefix(TOKEN)?.strip_prefix('='));
@@ -218,7 +219,8 @@ fn environment(token: &str, configuration: &Path, state: &Path) -> Result<Vec<u8
                 hint: "use one without blanks, quotes and signs".to_owned(),
             });
         };
-        text.push_str(&format!("{name}={value}\n"));
+        // Writing to a string does not fail.
+        let _ = writeln!(text, "{name}={value}");
     }
     Ok(text.into_bytes())
 }

@@ -72,6 +72,7 @@ fn unpack_from(file: File, folder: &Path, limits: Limits) -> Result<(), Trouble>
     let mut archive = Archive::new(MultiGzDecoder::new(io::BufReader::new(file)).take(most));
     let mut bytes = 0_u64;
     let mut made = Folders::default();
+    let mut empty = true;
     for (number, entry) in archive.entries().map_err(broken)?.enumerate() {
         let mut entry = entry.map_err(broken)?;
         if number >= limits.entries {
@@ -101,6 +102,7 @@ fn unpack_from(file: File, folder: &Path, limits: Limits) -> Result<(), Trouble>
             return Err(Trouble::Refused(format!("it unpacks to more than {} bytes", limits.bytes)));
         }
         let executable = entry.header().mode().unwrap_or(0) & 0o111 != 0;
+        empty = false;
         let path = folder.join(&below);
         let wrote = |error| Trouble::Io(path.clone(), error);
         made.make(folder, &below).map_err(wrote)?;
@@ -118,7 +120,9 @@ fn unpack_from(file: File, folder: &Path, limits: Limits) -> Result<(), Trouble>
             if reading { broken(error) } else { Trouble::Io(path.clone(), error) }
         })?;
     }
-    Ok(())
+    // To the end, where the checksum of the whole stands.
+    io::copy(&mut archive.into_inner(), &mut io::sink()).map_err(broken)?;
+    if empty { Err(Trouble::Refused("it holds no file".to_owned())) } else { Ok(()) }
 }
 
 /// Copies `size` bytes; an error says whether it was in the reading.
@@ -186,12 +190,12 @@ impl Folders {
 }
 
 fn make_folder(folder: &Path) -> Result<(), SetupError> {
-    let made = SetupError::io("make the folder", folder);
+    let failed = SetupError::io("make the folder", folder);
     let make = || {
         if let Some(parent) = folder.parent() {
             fs::DirBuilder::new().recursive(true).mode(0o755).create(parent)?;
         }
         fs::DirBuilder::new().mode(0o755).create(folder)
     };
-    make().map_err(made)
+    make().map_err(failed)
 }

@@ -23,6 +23,9 @@ pub(crate) struct Arguments {
     /// Put this after the version, as in `0.1.0+SUFFIX`.
     #[arg(long, value_name = "SUFFIX", value_parser = suffix)]
     suffix: Option<String>,
+    /// Build quickly instead of optimised.
+    #[arg(long)]
+    dev: bool,
 }
 
 /// The programs of the package: cargo's package, and where the program goes.
@@ -38,24 +41,30 @@ const PROGRAMS: [(&str, &str); 4] = [
 /// # Errors
 /// Those of [`debian`].
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
-    let package = debian(arguments.suffix.as_deref())?;
+    let package = debian(arguments.suffix.as_deref(), arguments.dev)?;
     let size = fs::metadata(&package)?.len();
     println!("{} ({:.1} MiB)", package.display(), mebibytes(size));
     Ok(())
 }
 
-/// Builds the package; with a suffix, one that counts as newer than the same without.
+/// Builds the package, optimised or for `development` quickly; with a suffix, one that counts as newer than the same without.
 ///
 /// # Errors
 /// When something does not build, or a program that makes packages is missing: the message names it.
-pub(crate) fn debian(suffix: Option<&str>) -> Result<PathBuf> {
+pub(crate) fn debian(suffix: Option<&str>, development: bool) -> Result<PathBuf> {
     if find("dpkg-deb").is_none() {
         bail!("dpkg-deb is not installed; run: apt-get install dpkg (on NixOS: nix-shell -p dpkg)");
     }
     let mut build = cargo();
-    build.args(["build", "--release", "--locked", "--bins"]);
-    for (package, _) in PROGRAMS {
-        build.args(["--package", package]);
+    build.args(["build", "--locked", "--bins"]);
+    if development {
+        // As the tests build them: another choice of packages would build some of the libraries anew.
+        build.arg("--workspace");
+    } else {
+        build.arg("--release");
+        for (package, _) in PROGRAMS {
+            build.args(["--package", package]);
+        }
     }
     run_command(&mut build)?;
     plugin::build(&runtime::install()?)?;
@@ -67,7 +76,8 @@ pub(crate) fn debian(suffix: Option<&str>) -> Result<PathBuf> {
     let architecture = command::output(Command::new("dpkg").arg("--print-architecture"))?;
     let name = format!("agentos_{version}_{}", architecture.trim());
     let folder = target_directory().join("package");
-    let tree = Tree::lay_out(&folder.join(&name), &target_directory().join("release"), &version)?;
+    let programs = target_directory().join(if development { "debug" } else { "release" });
+    let tree = Tree::lay_out(&folder.join(&name), &programs, &version)?;
     control::write_all(&tree, &version, architecture.trim())?;
     let package = folder.join(format!("{name}.deb"));
     run_command(

@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
@@ -19,6 +20,8 @@ use super::places::Places;
 /// When it does not: with the end of its log.
 pub(crate) async fn start(program: &Path, places: &Places, identity: Identity) -> Result<Part> {
     fs::write(places.agentd_configuration(), configuration(places, identity)?)?;
+    // agentd believes no configuration that others could write, whatever the umask here lets them.
+    fs::set_permissions(places.agentd_configuration(), fs::Permissions::from_mode(0o600))?;
     let mut command = Command::new(program);
     command.arg("--config").arg(places.agentd_configuration());
     // agentd keeps what it was started as: the identity is the gateway's.

@@ -15,7 +15,7 @@ use crate::package;
 /// # Errors
 /// When it does not build, or dpkg refuses it.
 pub(super) fn install(root: &Path) -> Result<()> {
-    let package = package::debian(None)?;
+    let package = package::debian(None, false)?;
     let seen = "/var/tmp/agentos.deb";
     let copy = root.join(seen.trim_start_matches('/'));
     fs::copy(&package, &copy).with_context(|| format!("cannot copy {}", package.display()))?;

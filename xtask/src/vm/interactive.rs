@@ -93,7 +93,7 @@ pub(super) fn nspawn() -> Result<()> {
 
 /// A machine in nspawn with the package installed.
 fn with_agentd(disk: &Disk) -> Result<Guest> {
-    let package = Share { from: package::debian(None)?, to: "/package.deb" };
+    let package = Share { from: package::debian(None, false)?, to: "/package.deb" };
     let guest = Guest::boot(&image::prepare()?, disk, &[package])?;
     let step = Step::begin("Installing the package in it");
     guest.shell("AGENTOS_SKIP_SETUP=1 dpkg --install /package.deb")?;

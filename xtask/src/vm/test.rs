@@ -16,6 +16,9 @@ pub(crate) struct Arguments {
     /// Also measure how long each query takes.
     #[arg(long)]
     measure: bool,
+    /// Package quickly built programs instead of optimised ones.
+    #[arg(long)]
+    dev: bool,
 }
 
 /// Builds the package, boots a machine for the queries and one for the package's life, and tests what is said of them.
@@ -23,8 +26,8 @@ pub(crate) struct Arguments {
 /// # Errors
 /// How many statements do not hold; each is printed with what was found instead.
 pub(super) fn run(arguments: &Arguments) -> Result<()> {
-    let package = package::debian(None)?;
-    let newer = package::debian(Some("newer"))?;
+    let package = package::debian(None, arguments.dev)?;
+    let newer = package::debian(Some("newer"), arguments.dev)?;
     let image = image::prepare()?;
     let mut tally = Tally::of(arguments.only.as_deref());
     queries::run(&image, &package, &mut tally, arguments.measure)?;

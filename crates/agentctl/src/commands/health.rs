@@ -1,15 +1,17 @@
 //! `agentctl health`: the machine at a glance.
 
 use agentos_api::health::{HealthReport, Status};
+use agentos_api::ledger::{Damage, Diagnosis, Examination};
 use clap::Args;
 
 use crate::context::Context;
 use crate::error::{CliError, Exit};
-use crate::output::{Cell, Output, Style, Table, bytes, counted, duration, percent};
+use crate::output::{Cell, Output, Style, Table, bytes, count, counted, duration, percent};
 
 /// Shows CPU, memory, disk, load and uptime, and whether events can be recorded.
 ///
-/// Exits with 1 when agentd refuses work because the ledger cannot be written.
+/// Exits with 1 when agentd refuses work because the ledger cannot be written; then it also shows what was found and what
+/// to do about it.
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  agentctl health --json")]
 pub(crate) struct Arguments {}
@@ -20,6 +22,10 @@ pub(crate) async fn run(context: &mut Context, _: &Arguments) -> Result<Exit, Cl
         context.output.json(&report)?;
     } else {
         show(&mut context.output, &report)?;
+        if report.status == Status::Degraded {
+            let diagnosis = context.client().diagnosis().await?;
+            show_diagnosis(&mut context.output, &diagnosis)?;
+        }
     }
     Ok(match report.status {
         Status::Ok => Exit::Well,
@@ -97,4 +103,56 @@ fn show(output: &mut Output, report: &HealthReport) -> Result<(), CliError> {
     );
     table.field("agentd", report.version.as_str());
     output.table(&table)
+}
+
+/// What is wrong with the ledger, as far as it is known, and the way out.
+fn show_diagnosis(output: &mut Output, diagnosis: &Diagnosis) -> Result<(), CliError> {
+    output.line(&[])?;
+    let mut table = Table::fields();
+    if let Some(damage) = &diagnosis.damage {
+        table.field("damage", Cell::styled(where_and_what(damage), Style::Bad));
+    }
+    if let Some(examination) = &diagnosis.examination {
+        table.field("examined", examined(examination));
+        let opened = diagnosis.damage.as_ref().map(where_and_what);
+        if let Some(first) = examination.damage.as_ref().filter(|first| opened != Some(where_and_what(first)))
+        {
+            table.field("first damage", Cell::styled(where_and_what(first), Style::Bad));
+        }
+        if examination.finished {
+            table.field(
+                "readable",
+                match examination.readable {
+                    0 => "no event: none is known to be as it was recorded".to_owned(),
+                    last => format!("events 1 to {}, as they were recorded: agentctl events", count(last)),
+                },
+            );
+        }
+    }
+    output.table(&table)?;
+    output.line(&[Cell::styled("What to do", Style::Heading)])?;
+    for (number, step) in (1..).zip(&diagnosis.next_steps) {
+        output.line(&[Cell::new(format!("  {number}. {step}"))])?;
+    }
+    Ok(())
+}
+
+fn where_and_what(damage: &Damage) -> String {
+    match (damage.first, damage.last) {
+        (Some(first), Some(last)) if first != last => {
+            format!("{}, events {} to {}", damage.kind, count(first), count(last))
+        }
+        (Some(first), _) => format!("{}, event {}", damage.kind, count(first)),
+        _ => damage.kind.clone(),
+    }
+}
+
+fn examined(examination: &Examination) -> String {
+    match (&examination.trouble, examination.finished) {
+        (Some(trouble), _) => format!("it cannot be read: {trouble}"),
+        (None, true) => "all of it".to_owned(),
+        (None, false) => {
+            format!("{} of {} so far", count(examination.done), counted(examination.total, "event"))
+        }
+    }
 }

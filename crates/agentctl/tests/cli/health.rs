@@ -34,3 +34,37 @@ fn a_ledger_that_cannot_be_written_makes_it_unwell() {
     assert!(run.stdout.contains("degraded: agentd refuses work"), "{}", run.stdout);
     assert!(run.stdout.contains("cannot be written"), "{}", run.stdout);
 }
+
+#[test]
+fn a_ledger_that_is_not_whole_is_shown_with_the_way_out() {
+    let mut agentd = Agentd::start();
+    for _ in 0..4 {
+        agentd.run(&["query", "os"]).with(0);
+    }
+    agentd.stop();
+    let database = agentd.state().join("ledger.db");
+    let copy = fs::read(&database).unwrap();
+    let connection = rusqlite::Connection::open(&database).unwrap();
+    connection.execute_batch("UPDATE events SET actor = 'agent:other' WHERE id = 4").unwrap();
+    drop(connection);
+    agentd.start_again();
+    let run = loop {
+        let run = agentd.run(&["health"]).with(1);
+        if run.stdout.contains("readable") {
+            break run;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    };
+    for named in ["degraded", "event 4", "events 1 to 3", "What to do", "as evidence", "verify-ledger --full"]
+    {
+        assert!(run.stdout.contains(named), "{named}: {}", run.stdout);
+    }
+    let refused = agentd.run(&["query", "os"]).with(4);
+    assert!(refused.stderr.contains("agentctl health"), "{}", refused.stderr);
+    assert_eq!(agentd.run(&["events", "--json"]).with(0).stdout.matches("\"hash\"").count(), 3);
+    // The way out, as the third step says.
+    agentd.stop();
+    fs::write(&database, copy).unwrap();
+    agentd.start_again();
+    agentd.run(&["health"]).with(0);
+}

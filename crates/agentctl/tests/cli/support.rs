@@ -1,6 +1,7 @@
 //! Starting the real agentd, running agentctl, and making what varies in its output comparable.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
@@ -70,6 +71,7 @@ impl Agentd {
             path("operator.sock"),
         );
         fs::write(path("agentd.toml"), config).unwrap();
+        fs::set_permissions(path("agentd.toml"), fs::Permissions::from_mode(0o600)).unwrap();
         let child = spawn(directory.path());
         let agentd = Self { child, directory };
         agentd.wait_until_it_answers();

@@ -15,23 +15,30 @@ use rustix::process::{Signal, set_parent_process_death_signal};
 use crate::error::SetupError;
 use crate::registry::Scheme;
 
-/// What holds for every transfer. A server that goes silent is given up; one that is slow is not.
+/// What holds for every transfer. A server that goes silent is given up; one that is slow is not. The reports go to
+/// standard error, which curl does not buffer: each is known when its transfer ends, and not when the last one does. And no
+/// transfer waits to see whether it could share the connection of another, which may be a slow one.
 const COMMON: &str = "\
 silent
+no-progress-meter
 fail
 globoff
 parallel
+parallel-immediate
 parallel-max = 8
 connect-timeout = 20
 speed-limit = 512
 speed-time = 30
 retry = 2
 max-filesize = 536870912
-write-out = \"%{urlnum} %{exitcode} %{http_code} %{errormsg}\\n\"
+write-out = \"%{stderr}%{urlnum} %{exitcode} %{http_code} %{errormsg}\\n\"
 ";
 
 /// Longest line of curl's that is read.
 const LONGEST_LINE: u64 = 4096;
+
+/// Most that is kept of what it says otherwise.
+const MOST_WORDS: usize = 8 << 10;
 
 /// A running curl. Dropped, it is ended.
 pub(super) struct Batch {
@@ -59,7 +66,7 @@ impl Batch {
         let mut command = Command::new(program);
         // `--disable` before anything else: no configuration of a user's own.
         command.args(["--disable", "--config", "-"]).current_dir("/");
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
         let prepare = || Ok(set_parent_process_death_signal(Some(Signal::KILL))?);
         // SAFETY: between fork and exec `prepare` makes one prctl(2) call and nothing else: it allocates nothing and takes
         // no lock.
@@ -81,32 +88,25 @@ impl Batch {
             })
             .map_err(SetupError::io("tell what to fetch to", program));
         let (sender, lines) = channel();
-        let output = child.stdout.take();
-        std::thread::spawn(move || {
-            let Some(output) = output else { return };
+        let output = child.stderr.take();
+        let words = std::thread::spawn(move || {
+            let mut words = String::new();
+            let Some(output) = output else { return words };
             let mut output = BufReader::new(output);
             loop {
                 let mut line = Vec::new();
                 match output.by_ref().take(LONGEST_LINE).read_until(b'\n', &mut line) {
-                    Ok(0) | Err(_) => return,
+                    Ok(0) | Err(_) => return words,
                     Ok(_) => {}
                 }
-                let Some(report) = parse(&String::from_utf8_lossy(&line)) else { continue };
-                if sender.send(report).is_err() {
-                    return;
+                let line = String::from_utf8_lossy(&line);
+                match parse(&line) {
+                    // Nobody may listen any more; curl is not left waiting for a reader all the same.
+                    Some(report) => drop(sender.send(report)),
+                    None if words.len() < MOST_WORDS => words.push_str(&line),
+                    None => {}
                 }
             }
-        });
-        let errors = child.stderr.take();
-        let words = std::thread::spawn(move || {
-            let mut words = Vec::new();
-            if let Some(errors) = errors {
-                let mut errors = errors.take(64 << 10);
-                let _ = errors.read_to_end(&mut words);
-                // The rest is read too, so that curl is not left waiting for a reader.
-                let _ = std::io::copy(&mut errors.into_inner(), &mut std::io::sink());
-            }
-            String::from_utf8_lossy(&words).trim().to_owned()
         });
         let batch = Self { child, lines, words: Some(words) };
         told.map(|()| batch)
@@ -125,6 +125,7 @@ impl Batch {
     pub(super) fn end(mut self) -> String {
         let status = self.child.wait().map_or_else(|error| error.to_string(), |status| status.to_string());
         let words = self.words.take().and_then(|words| words.join().ok()).unwrap_or_default();
+        let words = words.trim();
         if words.is_empty() {
             format!("curl ended with {status}")
         } else {

@@ -195,6 +195,7 @@ struct File {
 /// An entry as it is written. What is not named here (licences, funding, engines) says nothing about the installation.
 #[derive(Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
+#[expect(clippy::struct_excessive_bools, reason = "npm's words")]
 struct Entry {
     name: Option<String>,
     version: Option<String>,

@@ -36,11 +36,12 @@ Exit status:
 /// What is done already is left alone, and what was begun is finished: it can be cut off and run again at any time.
 #[derive(Debug, Parser)]
 #[command(name = "agentos-setup", version, max_term_width = 100, after_help = AFTER, args_conflicts_with_subcommands = true)]
+#[expect(clippy::struct_excessive_bools, reason = "options of a command line")]
 pub(crate) struct Cli {
     /// Change nothing; say what is done and what is missing
     #[arg(long, conflicts_with_all = ["download_only", "registry", "offline", "no_start", "model_key_file", "model_key_env"])]
     pub(crate) check: bool,
-    /// Only fetch what this kind of machine needs into DIR, which is then a mirror: --registry file://DIR
+    /// Only fetch what this kind of machine needs into DIR, which can then be used as a registry
     #[arg(long, value_name = "DIR", conflicts_with_all = ["offline", "no_start", "model_key_file", "model_key_env"])]
     pub(crate) download_only: Option<PathBuf>,
     /// The package registry or mirror; without it the one of gateway.toml, or that the package was built with

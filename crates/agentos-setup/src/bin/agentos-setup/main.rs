@@ -37,7 +37,7 @@ fn main() -> ExitCode {
 
 fn run(cli: &Cli, output: &mut Output) -> Result<Exit, SetupError> {
     match &cli.command {
-        Some(Command::Completions { shell }) => return pages::completions(output, *shell),
+        Some(Command::Completions { shell }) => return Ok(pages::completions(output, *shell)),
         Some(Command::Man { directory }) => return pages::man(output, directory),
         None => {}
     }

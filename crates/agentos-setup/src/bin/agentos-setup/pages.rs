@@ -12,11 +12,11 @@ use crate::cli::{Cli, Exit};
 use crate::output::Output;
 
 /// Writes the completion script for `shell` to standard output.
-pub(crate) fn completions(output: &mut Output, shell: Shell) -> Result<Exit, SetupError> {
+pub(crate) fn completions(output: &mut Output, shell: Shell) -> Exit {
     let mut script = Vec::new();
     clap_complete::generate(shell, &mut Cli::command(), "agentos-setup", &mut script);
     output.script(&script);
-    Ok(Exit::Done)
+    Exit::Done
 }
 
 /// Writes the manual page into `directory`. It is a program of the administrator's: section 8.
