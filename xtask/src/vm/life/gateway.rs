@@ -122,7 +122,11 @@ pub(super) fn turn(machine: &mut Machine) -> Result<()> {
     ))?;
     let said = say(machine, "What is eating the memory?")?;
     let answer = said["answer"].as_str().unwrap_or_default();
-    expect(answer.contains("MiB") && answer.contains("openclaw-gateway.service"), "it answers from the machine", &said)?;
+    expect(
+        answer.contains("MiB") && answer.contains("openclaw-gateway.service"),
+        "it answers from the machine",
+        &said,
+    )?;
     let events = said["events"].as_array().cloned().unwrap_or_default();
     let by_the_agent = events.iter().filter(|event| {
         event["type"] == "system.query"
