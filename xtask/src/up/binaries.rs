@@ -19,19 +19,12 @@ impl Binaries {
     /// When they do not build.
     pub(crate) fn build(development: bool) -> Result<Self> {
         let mut command = cargo();
-        command.args([
-            "build",
-            "--locked",
-            "--bins",
-            "-p",
-            "agentd",
-            "-p",
-            "agentctl",
-            "-p",
-            "agentos-rehearsal",
-        ]);
-        if !development {
-            command.arg("--release");
+        command.args(["build", "--locked", "--bins"]);
+        if development {
+            // As the tests build them: another choice of packages would build some of the libraries anew.
+            command.arg("--workspace");
+        } else {
+            command.args(["--release", "-p", "agentd", "-p", "agentctl", "-p", "agentos-rehearsal"]);
         }
         run(&mut command)?;
         Ok(Self { folder: target_directory().join(if development { "debug" } else { "release" }) })

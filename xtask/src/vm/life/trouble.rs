@@ -85,7 +85,8 @@ pub(super) fn broken_configuration(machine: &mut Machine) -> Result<()> {
     let ask = machine.ask()?;
     wait_for("the refusal is on the ledger", START_TIME, || {
         let refused = ask.events("config.rejected")?;
-        ensure!(refused.iter().any(|event| event.payload.get().contains(&named)), "no event: {refused:?}");
+        let recorded = format!("\"line\":{line}");
+        ensure!(refused.iter().any(|event| event.payload.get().contains(&recorded)), "no event: {refused:?}");
         Ok(())
     })?;
     expect(main_process(machine)? == before, "it is the same daemon", &before)?;
@@ -165,10 +166,12 @@ pub(super) fn damaged_ledger(machine: &mut Machine) -> Result<()> {
     let path = machine.guest().path(LEDGER);
     let whole = fs::read(&path)?;
     let mut damaged = whole.clone();
-    let word = b"\"version\"";
-    let place =
-        damaged.windows(word.len()).position(|window| window == word).context("no event to damage")?;
-    damaged[place + 1..place + 8].copy_from_slice(b"fiction");
+    let newest = newest_event(&whole).context("no event to damage")?;
+    let word = format!("\"id\":{newest},").into_bytes();
+    let places = whole.windows(word.len()).enumerate().filter(|(_, window)| *window == word.as_slice());
+    for (place, _) in places {
+        damaged[place + 1] = b'x';
+    }
     fs::write(&path, &damaged)?;
     machine.shell("systemctl start agentd.service")?;
     let ask = machine.agentd_answers()?;
@@ -189,6 +192,19 @@ pub(super) fn damaged_ledger(machine: &mut Machine) -> Result<()> {
     let ask = machine.agentd_answers()?;
     ask.query::<agentos_api::query::Os>(&json!({}))?;
     machine.ledger_is_whole()
+}
+
+/// The highest number of an event that stands in the bytes of a ledger.
+fn newest_event(ledger: &[u8]) -> Option<u64> {
+    const WORD: &[u8] = b"\"id\":";
+    let numbers = ledger.windows(WORD.len()).enumerate().filter(|(_, window)| *window == WORD).filter_map(
+        |(place, _)| {
+            let digits: Vec<u8> =
+                ledger[place + WORD.len()..].iter().copied().take_while(u8::is_ascii_digit).collect();
+            String::from_utf8(digits).ok()?.parse().ok()
+        },
+    );
+    numbers.max()
 }
 
 pub(super) fn journal_rotation(machine: &mut Machine) -> Result<()> {
