@@ -47,6 +47,12 @@ pub enum QueryError {
         /// What is kept from the caller, and from whom it may be had.
         reason: String,
     },
+    /// The rules of the machine's owner keep this from the caller.
+    #[error("{reason}")]
+    Denied {
+        /// Which rule, and why.
+        reason: String,
+    },
     /// The answer, or something read for it, is larger than what is read.
     #[error("{what} is larger than {limit_bytes} bytes")]
     TooLarge {

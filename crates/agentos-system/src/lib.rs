@@ -26,4 +26,5 @@ mod text;
 
 pub use dispatch::names;
 pub use error::QueryError;
+pub use files::{Kept, Rules};
 pub use machine::{Machine, MachineOptions, Viewer};

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::accounts::Accounts;
 use crate::bus::Bus;
-use crate::files::Protected;
+use crate::files::{Protected, Rules};
 use crate::guard::Guard;
 use crate::procfs::ticks::Ticks;
 use crate::queries;
@@ -20,10 +20,12 @@ pub struct MachineOptions {
 }
 
 /// For whom the machine is read.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default)]
 pub struct Viewer {
     /// The caller is the person who operates the machine, not the agent.
     pub operator: bool,
+    /// What is decided about the files that are asked for; without, none is kept but what is protected.
+    pub rules: Option<Arc<dyn Rules>>,
 }
 
 /// The machine this process runs on.

@@ -5,6 +5,7 @@
 
 pub(crate) mod glob;
 mod protected;
+mod rules;
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
@@ -20,6 +21,8 @@ use rustix::io::Errno;
 use crate::accounts::Accounts;
 use crate::{QueryError, Viewer};
 pub(crate) use protected::Protected;
+use protected::device;
+pub use rules::{Kept, Rules};
 
 const PROC_SUPER_MAGIC: u64 = 0x9fa0;
 const SYSFS_MAGIC: u64 = 0x6265_6572;
@@ -91,8 +94,8 @@ impl Located {
     ///
     /// # Errors
     /// [`QueryError::InvalidArgument`] for what is not a regular file, [`QueryError::Forbidden`] for what is kept from this
-    /// viewer or from all, and what the kernel answers.
-    pub(crate) fn content(&self, protected: &Protected, viewer: Viewer) -> Result<OwnedFd, QueryError> {
+    /// viewer or from all, [`QueryError::Denied`] for what its rules keep, and what the kernel answers.
+    pub(crate) fn content(&self, protected: &Protected, viewer: &Viewer) -> Result<OwnedFd, QueryError> {
         let what = match self.kind() {
             Kind::File => None,
             Kind::Directory => Some("a directory; the query directory lists it"),
@@ -109,13 +112,14 @@ impl Located {
         if !viewer.operator {
             protected.check(self)?;
         }
+        self.permit(viewer)?;
         let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
         openat(CWD, link_to(&self.descriptor), flags, Mode::empty())
             .map_err(|error| QueryError::io(self.text(), error))
     }
 
     /// Refuses the special files of the kernel's own file systems.
-    fn check_file_system(&self, viewer: Viewer) -> Result<(), QueryError> {
+    fn check_file_system(&self, viewer: &Viewer) -> Result<(), QueryError> {
         let file_system = fstatfs(&self.descriptor).map_err(|error| QueryError::io(self.text(), error))?;
         let name = self.path.rsplit(|&byte| byte == b'/').next().unwrap_or_default();
         #[expect(clippy::cast_sign_loss, reason = "a magic number, not a quantity")]

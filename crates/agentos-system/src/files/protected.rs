@@ -52,16 +52,16 @@ impl Protected {
 }
 
 /// `path` is `root` or below it, by whole components.
-fn is_below(path: &[u8], root: &[u8]) -> bool {
+pub(super) fn is_below(path: &[u8], root: &[u8]) -> bool {
     let root = root.strip_suffix(b"/").unwrap_or(root);
     path.strip_prefix(root).is_some_and(|rest| matches!(rest.first(), None | Some(b'/')))
 }
 
-fn same_file(left: &Statx, right: &Statx) -> bool {
+pub(super) fn same_file(left: &Statx, right: &Statx) -> bool {
     device(left) == device(right) && left.stx_ino == right.stx_ino
 }
 
-fn device(attributes: &Statx) -> (u32, u32) {
+pub(super) fn device(attributes: &Statx) -> (u32, u32) {
     (attributes.stx_dev_major, attributes.stx_dev_minor)
 }
 

@@ -29,14 +29,15 @@ impl Read for Directory {
         Ok(())
     }
 
-    fn read(machine: &Machine, _viewer: Viewer, args: Args) -> Result<Output, QueryError> {
+    fn read(machine: &Machine, viewer: Viewer, args: Args) -> Result<Output, QueryError> {
         let accounts = std::sync::Arc::clone(&machine.accounts);
-        machine.guard.call(&args.path.to_string(), TIME_LIMIT, move || list(&args, &accounts))
+        machine.guard.call(&args.path.to_string(), TIME_LIMIT, move || list(&args, &viewer, &accounts))
     }
 }
 
-fn list(args: &Args, accounts: &Accounts) -> Result<Output, QueryError> {
+fn list(args: &Args, viewer: &Viewer, accounts: &Accounts) -> Result<Output, QueryError> {
     let located = Located::find(&args.path)?;
+    located.permit(viewer)?;
     let after = args
         .after
         .as_deref()

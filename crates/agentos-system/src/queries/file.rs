@@ -20,6 +20,8 @@ use crate::text::lossy;
 const TIME_LIMIT: Duration = Duration::from_secs(10);
 /// How much of a file without a size (the kernel's own) is read to find its end.
 const LARGEST_WITHOUT_SIZE: usize = 4 << 20;
+/// How much before and behind a part is looked at for a secret that the part cuts: more than the longest private key.
+const MARGIN: usize = 16 << 10;
 
 impl Read for File {
     fn check(args: &Args) -> Result<(), QueryError> {
@@ -36,7 +38,7 @@ impl Read for File {
         let (protected, accounts) = (machine.protected.clone(), machine.accounts.clone());
         machine
             .guard
-            .call(&args.path.to_string(), TIME_LIMIT, move || answer(&args, viewer, &protected, &accounts))
+            .call(&args.path.to_string(), TIME_LIMIT, move || answer(&args, &viewer, &protected, &accounts))
     }
 }
 
@@ -49,7 +51,7 @@ struct Part {
 
 fn answer(
     args: &Args,
-    viewer: Viewer,
+    viewer: &Viewer,
     protected: &Protected,
     accounts: &Accounts,
 ) -> Result<Output, QueryError> {
@@ -69,7 +71,9 @@ fn answer(
     if let Some(lines) = args.head_lines {
         cut_after_lines(&mut part, lines.as_usize());
     }
-    let (encoding, content, lossy) = encode(&mut part, args.encoding);
+    leave_cut_character(&mut part, args.encoding);
+    let shown = without_secrets(&descriptor, &part, viewer);
+    let (encoding, content, lossy) = encode(shown.as_deref().unwrap_or(&part.bytes), args.encoding);
     let length = part.bytes.len() as u64;
     Ok(Output {
         path: located.text(),
@@ -146,8 +150,25 @@ fn cut_after_lines(part: &mut Part, lines: usize) {
     }
 }
 
-/// The bytes as text or base64. A character that the end of the part cuts in two is left to the next part.
-fn encode(part: &mut Part, wanted: Encoding) -> (ContentEncoding, String, bool) {
+/// The part without the secrets in it, where it has some. What surrounds it is read as well: a secret that is cut by the
+/// part's edges would not be known for one, and could be read piece by piece.
+fn without_secrets(descriptor: &OwnedFd, part: &Part, viewer: &Viewer) -> Option<Vec<u8>> {
+    let rules = viewer.rules.as_ref().filter(|_| !part.bytes.is_empty())?;
+    let (mut content, mut after) = (vec![0; MARGIN], vec![0; MARGIN]);
+    let from = part.offset.saturating_sub(MARGIN as u64);
+    content.truncate(usize::try_from(part.offset - from).unwrap_or(MARGIN));
+    // What cannot be read there is not there; a file that shrinks meanwhile has no secret to cut.
+    let before = read_range(descriptor, from, &mut content).unwrap_or(0);
+    content.truncate(before);
+    content.extend_from_slice(&part.bytes);
+    let end = part.offset.saturating_add(part.bytes.len() as u64);
+    let read = if part.end_of_file { 0 } else { read_range(descriptor, end, &mut after).unwrap_or(0) };
+    content.extend_from_slice(after.get(..read).unwrap_or_default());
+    rules.mask(&content, before..before + part.bytes.len())
+}
+
+/// A character that the end of the part cuts in two is left to the next part.
+fn leave_cut_character(part: &mut Part, wanted: Encoding) {
     if wanted != Encoding::Base64
         && !part.end_of_file
         && let Err(error) = std::str::from_utf8(&part.bytes)
@@ -156,16 +177,20 @@ fn encode(part: &mut Part, wanted: Encoding) -> (ContentEncoding, String, bool) 
     {
         part.bytes.truncate(error.valid_up_to());
     }
-    let text = match std::str::from_utf8(&part.bytes) {
+}
+
+/// The bytes as text or base64.
+fn encode(bytes: &[u8], wanted: Encoding) -> (ContentEncoding, String, bool) {
+    let text = match std::str::from_utf8(bytes) {
         Ok(text) if wanted == Encoding::Text || (wanted == Encoding::Auto && !text.contains('\0')) => {
             Some((text.to_owned(), false))
         }
-        Err(_) if wanted == Encoding::Text => Some((lossy(&part.bytes), true)),
+        Err(_) if wanted == Encoding::Text => Some((lossy(bytes), true)),
         _ => None,
     };
     match text {
         Some((text, lossy)) => (ContentEncoding::Text, text, lossy),
-        None => (ContentEncoding::Base64, STANDARD.encode(&part.bytes), false),
+        None => (ContentEncoding::Base64, STANDARD.encode(bytes), false),
     }
 }
 

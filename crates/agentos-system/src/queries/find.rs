@@ -39,11 +39,12 @@ impl Read for Find {
         Ok(())
     }
 
-    fn read(machine: &Machine, _viewer: Viewer, args: Args) -> Result<Output, QueryError> {
+    fn read(machine: &Machine, viewer: Viewer, args: Args) -> Result<Output, QueryError> {
         let accounts = Arc::clone(&machine.accounts);
         let limit = Duration::from_secs(args.time_limit_seconds.get());
         machine.guard.call(&args.path.to_string(), limit + GRACE, move || {
             let start = Located::find(&args.path)?;
+            start.permit(&viewer)?;
             let mut search =
                 Search::new(&args, &accounts, Instant::now() + limit, device(&start.attributes))?;
             search.run(start.directory()?, start.path)?;

@@ -5,7 +5,7 @@ use crate::MachineOptions;
 
 fn ask(operator: bool, args: &str) -> Result<Output, QueryError> {
     let machine = Machine::new(MachineOptions::default());
-    let bytes = machine.query("process", args.as_bytes(), Viewer { operator })?;
+    let bytes = machine.query("process", args.as_bytes(), Viewer { operator, ..Viewer::default() })?;
     Ok(serde_json::from_slice(&bytes).unwrap())
 }
 
