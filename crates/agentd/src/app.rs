@@ -14,6 +14,7 @@ use tokio::sync::{oneshot, watch};
 use crate::caller::Caller;
 use crate::diagnosis::Advice;
 use crate::limits::LiveLimits;
+use crate::policy::LivePolicy;
 use crate::problem::{append_problem, data_problem};
 use crate::routes::documents::Documents;
 use crate::routes::health::HealthCache;
@@ -25,6 +26,8 @@ pub(crate) struct App {
     pub(crate) machine: Arc<Machine>,
     pub(crate) memory: Arc<Memory>,
     pub(crate) limits: Arc<LiveLimits>,
+    /// What may be read, and by whom.
+    pub(crate) policy: Arc<LivePolicy>,
     /// What a person is told to do where the ledger cannot be used.
     pub(crate) advice: Advice,
     pub(crate) documents: Documents,

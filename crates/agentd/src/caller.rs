@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use agentos_api::event::Actor;
 use agentos_api::{ACTOR_HEADER, Code, Problem};
-use agentos_system::Viewer;
+use agentos_system::{Rules, Viewer};
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 
@@ -19,9 +19,9 @@ pub(crate) struct Caller {
 }
 
 impl Caller {
-    /// For whom the machine is read.
-    pub(crate) fn viewer(&self) -> Viewer {
-        Viewer { operator: self.role == Role::Operator }
+    /// For whom the machine is read, and under which rules.
+    pub(crate) fn viewer(&self, rules: Arc<dyn Rules>) -> Viewer {
+        Viewer { operator: self.role == Role::Operator, rules: Some(rules) }
     }
 }
 

@@ -5,8 +5,10 @@ mod body;
 mod caller;
 mod config;
 mod diagnosis;
+mod judge;
 mod limits;
 mod notify;
+mod policy;
 mod principal;
 mod problem;
 mod reload;
@@ -25,13 +27,14 @@ use std::process::ExitCode;
 use clap::Parser;
 
 use crate::config::Config;
+use crate::policy::Loaded;
 
 /// The AgentOS daemon: answers questions about this machine over two Unix sockets, and records each one first.
 #[derive(Debug, Parser)]
 #[command(
     version,
     after_help = "Example:\n  agentd --check-config --config ./agentd.toml\n\n\
-                  Signals:\n  SIGHUP   reads the configuration again: limits are in force at once, the rest after a restart\n  \
+                  Signals:\n  SIGHUP   reads the configuration and the policy again: limits and policy are in force at once, the rest after a restart\n  \
                   SIGTERM  stops, when what is under way has ended\n\n\
                   Exit status:\n  0  stopped when asked to\n  1  could not start or had to stop; the reason is on standard error\n  2  wrong usage"
 )]
@@ -39,7 +42,7 @@ struct Arguments {
     /// The configuration file; without it /etc/agentos/agentd.toml, if it is there.
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// Read the configuration, say what is wrong with it, and do nothing else.
+    /// Read the configuration and the policy, say what is wrong with them, and do nothing else.
     #[arg(long)]
     check_config: bool,
 }
@@ -50,11 +53,15 @@ fn main() -> ExitCode {
         Ok(config) => config,
         Err(error) => return failed(&error.into()),
     };
+    let policy = match Loaded::load(&config.policy) {
+        Ok(policy) => policy,
+        Err(error) => return failed(&error.into()),
+    };
     if arguments.check_config {
         return ExitCode::SUCCESS;
     }
     logging();
-    match run::run(arguments.config, config) {
+    match run::run(arguments.config, config, policy) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => failed(&error),
     }

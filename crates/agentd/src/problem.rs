@@ -78,6 +78,7 @@ pub(crate) fn query_problem(error: &QueryError) -> Problem {
                 None => problem,
             }
         }
+        QueryError::Denied { .. } => Problem::new(Code::POLICY_DENIED, detail),
         QueryError::Forbidden { .. } => Problem::new(Code::FORBIDDEN, detail),
         QueryError::TooLarge { .. } => Problem::new(Code::TOO_LARGE, detail)
             .with_hint("ask for a part of it: offset and length, or a filter"),

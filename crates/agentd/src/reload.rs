@@ -1,5 +1,5 @@
-//! SIGHUP: the configuration is read again. What can change under way does, once it is on the record; what cannot is
-//! named; and a file that cannot be used changes nothing.
+//! SIGHUP: the configuration and the policy are read again. What can change under way does, once it is on the record; what
+//! cannot is named; and when one of the two files cannot be used, nothing changes.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -10,6 +10,7 @@ use serde_json::{Map, Value, json};
 use crate::config::{Config, ConfigError, DEFAULT_PATH};
 use crate::limits::LiveLimits;
 use crate::notify;
+use crate::policy::{LivePolicy, LoadError, Loaded};
 use crate::problem::with_causes;
 use crate::work::record_own;
 
@@ -19,6 +20,7 @@ pub(crate) struct Reloader {
     pub(crate) file: Option<PathBuf>,
     pub(crate) running: Config,
     pub(crate) limits: Arc<LiveLimits>,
+    pub(crate) policy: Arc<LivePolicy>,
 }
 
 /// What a reload came to, for systemd and the log.
@@ -26,31 +28,71 @@ enum Outcome {
     /// The file holds; these keys wait for a restart.
     Loaded { needs_restart: Vec<String> },
     /// The file cannot be used.
-    Rejected(ConfigError),
+    Rejected(Rejected),
     /// It could not be recorded, so nothing was changed.
     NotRecorded(String),
+}
+
+/// What is wrong with a file.
+struct Rejected {
+    /// The event that records it.
+    kind: &'static str,
+    /// What the file is, for people.
+    what: &'static str,
+    file: PathBuf,
+    line: Option<usize>,
+    problem: &'static str,
+    key: Option<&'static str>,
+    /// All of it, for the log.
+    message: String,
+}
+
+impl Rejected {
+    fn config(error: &ConfigError, file: PathBuf) -> Self {
+        let (problem, key) = error.summary();
+        let (line, message) = (error.line(), with_causes(error));
+        Self { kind: "config.rejected", what: "configuration", file, line, problem, key, message }
+    }
+
+    fn policy(error: &LoadError, file: PathBuf) -> Self {
+        let (problem, line) = (error.kind(), error.line());
+        // The error of a policy says its cause itself.
+        let message = match error {
+            LoadError::Parse { .. } => error.to_string(),
+            other => with_causes(other),
+        };
+        Self { kind: "policy.rejected", what: "policy", file, line, problem, key: None, message }
+    }
 }
 
 impl Reloader {
     /// Reads the configuration again and answers what `systemctl status` shows of it; nothing where all is in force.
     pub(crate) async fn reload(&mut self, ledger: Option<Arc<Ledger>>) -> Option<String> {
         notify::reloading();
-        let file = self.file.clone();
-        let read = tokio::task::spawn_blocking(move || Config::load(file.as_deref())).await;
+        let (file, policy_file) = (self.file.clone(), self.running.policy.clone());
+        let path = self.path();
+        let config_file = PathBuf::from(&path);
+        let read = tokio::task::spawn_blocking(move || {
+            let config =
+                Config::load(file.as_deref()).map_err(|error| Rejected::config(&error, config_file))?;
+            // A path that was changed waits for a restart, like the state directory's.
+            let policy = Loaded::load(&policy_file).map_err(|error| Rejected::policy(&error, policy_file))?;
+            Ok((config, policy))
+        })
+        .await;
         let outcome = match read {
-            Ok(Ok(config)) => self.take(config, ledger).await,
-            Ok(Err(error)) => self.reject(error, ledger).await,
+            Ok(Ok((config, policy))) => self.take(config, policy, ledger).await,
+            Ok(Err(rejected)) => reject(rejected, ledger).await,
             Err(error) => Outcome::NotRecorded(format!("reading the configuration failed: {error}")),
         };
-        let path = self.path();
         match outcome {
             Outcome::Loaded { needs_restart } if needs_restart.is_empty() => None,
             Outcome::Loaded { needs_restart } => {
                 Some(format!("restart needed for {}", needs_restart.join(", ")))
             }
-            Outcome::Rejected(error) => {
-                let line = error.line().map(|line| format!(", line {line}")).unwrap_or_default();
-                Some(format!("{path}{line}: not loaded, the configuration from before holds"))
+            Outcome::Rejected(Rejected { file, line, what, .. }) => {
+                let line = line.map(|line| format!(", line {line}")).unwrap_or_default();
+                Some(format!("{}{line}: not loaded, the {what} from before holds", file.display()))
             }
             Outcome::NotRecorded(reason) => Some(format!("{path}: not loaded: {reason}")),
         }
@@ -60,19 +102,25 @@ impl Reloader {
         self.file.clone().unwrap_or_else(|| PathBuf::from(DEFAULT_PATH)).display().to_string()
     }
 
-    async fn take(&mut self, config: Config, ledger: Option<Arc<Ledger>>) -> Outcome {
+    async fn take(&mut self, config: Config, policy: Loaded, ledger: Option<Arc<Ledger>>) -> Outcome {
         let changed = config.differences(&self.running);
         let (applied, waiting): (Map<String, Value>, Map<String, Value>) =
             changed.into_iter().partition(|(key, _)| key.starts_with("limits."));
         let needs_restart: Vec<String> = waiting.into_iter().map(|(key, _)| key).collect();
         // Limits are numbers. Of the other keys the record holds the names only.
-        let event = json!({ "file": self.path(), "applied": applied, "needs_restart": needs_restart });
+        let event = json!({
+            "file": self.path(),
+            "applied": applied,
+            "needs_restart": needs_restart,
+            "policy": policy.on_record(),
+        });
         if let Err(reason) = record(ledger, "config.loaded", event).await {
             tracing::error!("the configuration is not loaded, because that cannot be recorded: {reason}");
             return Outcome::NotRecorded(reason);
         }
         self.limits.set(config.limits);
         self.running.limits = config.limits;
+        self.policy.set(policy);
         for (key, value) in &applied {
             tracing::info!("{key} is {value} from now on");
         }
@@ -85,25 +133,22 @@ impl Reloader {
         tracing::info!("the configuration is loaded");
         Outcome::Loaded { needs_restart }
     }
+}
 
-    async fn reject(&self, error: ConfigError, ledger: Option<Arc<Ledger>>) -> Outcome {
-        tracing::error!(
-            "the configuration is not loaded, the one from before holds: {}",
-            with_causes(&error)
-        );
-        let (problem, key) = error.summary();
-        let mut event = json!({ "file": self.path(), "problem": problem });
-        if let Some(line) = error.line() {
-            event["line"] = line.into();
-        }
-        if let Some(key) = key {
-            event["key"] = key.into();
-        }
-        if let Err(reason) = record(ledger, "config.rejected", event).await {
-            tracing::error!("that it was not loaded cannot be recorded: {reason}");
-        }
-        Outcome::Rejected(error)
+async fn reject(rejected: Rejected, ledger: Option<Arc<Ledger>>) -> Outcome {
+    let Rejected { kind, what, file, line, problem, key, message } = &rejected;
+    tracing::error!("the {what} is not loaded, the one from before holds: {message}");
+    let mut event = json!({ "file": file.display().to_string(), "problem": problem });
+    if let Some(line) = line {
+        event["line"] = (*line).into();
     }
+    if let Some(key) = key {
+        event["key"] = (*key).into();
+    }
+    if let Err(reason) = record(ledger, kind, event).await {
+        tracing::error!("that it was not loaded cannot be recorded: {reason}");
+    }
+    Outcome::Rejected(rejected)
 }
 
 async fn record(ledger: Option<Arc<Ledger>>, kind: &'static str, data: Value) -> Result<(), String> {

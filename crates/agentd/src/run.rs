@@ -17,6 +17,7 @@ use tokio::time::{Instant, Interval};
 use crate::config::{Config, Limits};
 use crate::limits::LiveLimits;
 use crate::notify;
+use crate::policy::{LivePolicy, Loaded};
 use crate::principal::UserNames;
 use crate::reload::Reloader;
 use crate::server::Server;
@@ -32,12 +33,15 @@ const BETWEEN_RELOADS: Duration = Duration::from_millis(500);
 ///
 /// # Errors
 /// When it cannot start: another one runs, a file has the wrong rights, a socket is taken. Nothing is served then.
-pub(crate) fn run(file: Option<PathBuf>, config: Config) -> Result<()> {
+pub(crate) fn run(file: Option<PathBuf>, config: Config, policy: Loaded) -> Result<()> {
     // Whatever agentd makes is its own until it says otherwise: sockets before they have their group, the key, the index.
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
     let state = Arc::new(StateDirectory::open(&config.state_directory)?);
-    let machine = Arc::new(Machine::new(MachineOptions { protected: vec![state.path().to_owned()] }));
-    let begun = begin(&config, &state, &machine)?;
+    let machine = Arc::new(Machine::new(MachineOptions {
+        protected: vec![state.path().to_owned(), config.policy.clone()],
+    }));
+    let policy = LivePolicy::new(policy);
+    let begun = begin(&config, &state, &machine, &policy)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         // The limit on running queries may be raised later; threads are made when they are needed.
@@ -45,7 +49,7 @@ pub(crate) fn run(file: Option<PathBuf>, config: Config) -> Result<()> {
         .enable_all()
         .build()
         .context("cannot start the async runtime")?;
-    let (served, ledger) = runtime.block_on(serve(file, config, &state, &machine, begun));
+    let (served, ledger) = runtime.block_on(serve(file, config, &state, &machine, policy, begun));
     runtime.shutdown_timeout(Duration::from_secs(5));
     if let Some(ledger) = ledger {
         if let Err(error) = record_own(&ledger, "agentd.stop", &json!({ "pid": std::process::id() })) {
@@ -64,6 +68,7 @@ async fn serve(
     config: Config,
     state: &Arc<StateDirectory>,
     machine: &Arc<Machine>,
+    policy: Arc<LivePolicy>,
     begun: Begun,
 ) -> (Result<()>, Option<Arc<Ledger>>) {
     let (stop, stopping) = watch::channel(false);
@@ -73,10 +78,11 @@ async fn serve(
         state: Arc::clone(state),
         machine: Arc::clone(machine),
         limits: Arc::clone(&limits),
+        policy: Arc::clone(&policy),
         stopping,
     };
     let mut service = Service::new(parts, begun);
-    let mut reloader = Reloader { file, running: config, limits };
+    let mut reloader = Reloader { file, running: config, limits, policy };
     let served = serve_with(&mut service, &mut reloader, &stop).await;
     (served, service.ledger())
 }

@@ -16,6 +16,7 @@ use crate::config::Config;
 use crate::diagnosis::{Advice, Closed};
 use crate::limits::LiveLimits;
 use crate::notify;
+use crate::policy::LivePolicy;
 use crate::problem::with_causes;
 use crate::routes;
 use crate::routes::closed::ClosedApp;
@@ -33,6 +34,7 @@ pub(crate) struct Parts {
     pub(crate) state: Arc<StateDirectory>,
     pub(crate) machine: Arc<Machine>,
     pub(crate) limits: Arc<LiveLimits>,
+    pub(crate) policy: Arc<LivePolicy>,
     /// Becomes true when agentd stops: streams end then.
     pub(crate) stopping: watch::Receiver<bool>,
 }
@@ -163,6 +165,7 @@ impl Parts {
             machine,
             memory,
             limits: Arc::clone(&self.limits),
+            policy: Arc::clone(&self.policy),
             advice: Advice::new(&self.config),
             documents: Documents::default(),
             health: HealthCache::default(),
@@ -202,10 +205,10 @@ impl Parts {
 
     fn try_again(&self) -> JoinHandle<Result<Begun>> {
         let (config, state) = (self.config.clone(), Arc::clone(&self.state));
-        let machine = Arc::clone(&self.machine);
+        let (machine, policy) = (Arc::clone(&self.machine), Arc::clone(&self.policy));
         tokio::spawn(async move {
             tokio::time::sleep(TRY_AGAIN).await;
-            tokio::task::spawn_blocking(move || begin(&config, &state, &machine)).await?
+            tokio::task::spawn_blocking(move || begin(&config, &state, &machine, &policy)).await?
         })
     }
 }

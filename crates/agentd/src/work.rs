@@ -12,6 +12,7 @@ use jiff::tz::TimeZone;
 use serde_json::json;
 
 use crate::config::Config;
+use crate::policy::LivePolicy;
 use crate::state::{Room, StateDirectory};
 
 /// All that answers requests.
@@ -35,7 +36,12 @@ pub(crate) enum Begun {
 ///
 /// # Errors
 /// What neither says something about the ledger's truth nor passes by itself: rights, a failing disk, another process.
-pub(crate) fn begin(config: &Config, state: &StateDirectory, machine: &Arc<Machine>) -> Result<Begun> {
+pub(crate) fn begin(
+    config: &Config,
+    state: &StateDirectory,
+    machine: &Arc<Machine>,
+    policy: &LivePolicy,
+) -> Result<Begun> {
     let ledger = match open_ledger(config, state) {
         Ok(ledger) => Arc::new(ledger),
         Err(error) if error.damage().is_some() => return Ok(Begun::NotWhole(error)),
@@ -47,7 +53,11 @@ pub(crate) fn begin(config: &Config, state: &StateDirectory, machine: &Arc<Machi
     };
     let rest = || {
         let memory = open_memory(config, state)?;
-        let started = json!({ "version": env!("CARGO_PKG_VERSION"), "pid": std::process::id() });
+        let started = json!({
+            "version": env!("CARGO_PKG_VERSION"),
+            "pid": std::process::id(),
+            "policy": policy.now().on_record(),
+        });
         record_own(&ledger, "agentd.start", &started)?;
         Ok(Arc::new(memory))
     };

@@ -60,8 +60,11 @@ fn limits_are_in_force_at_once_and_what_waits_for_a_restart_is_named() {
     assert!(said.ends_with("; restart needed for ledger.origin"), "{said}");
     let second = stream(&daemon).unwrap();
     assert!(stream(&daemon).is_none());
+    let mut loaded = data(&daemon.events("config.loaded")[0]);
+    let started = data(&daemon.events("agentd.start")[0]);
+    assert_eq!(loaded.as_object_mut().unwrap().remove("policy"), Some(started["policy"].clone()));
     assert_eq!(
-        data(&daemon.events("config.loaded")[0]),
+        loaded,
         json!({
             "file": file,
             "applied": { "limits.running_queries": 3, "limits.streams": 2 },

@@ -28,5 +28,8 @@ pub const MAX_BODY_BYTES: usize = 1 << 20;
 /// Its value is 1 to 64 bytes of `[A-Za-z0-9._:-]`; the principal itself is read from the socket (`SO_PEERCRED`, unix(7)).
 pub const ACTOR_HEADER: &str = "x-agentos-actor";
 
+/// The header of an answer in which secrets were masked: how many.
+pub const MASKED_HEADER: &str = "x-agentos-masked";
+
 /// The media type of an error's body (RFC 9457).
 pub const PROBLEM_MEDIA_TYPE: &str = "application/problem+json";

@@ -41,9 +41,18 @@ pub fn document() -> Value {
                     result
                 })
                 .collect();
+            let headers = json!({ "X-AgentOS-Masked": {
+                "description": "How many keys, tokens and passwords are masked in the answer, `[masked: KIND]` in their \
+                                places; missing where there are none. To the operator nothing is masked.",
+                "schema": { "type": "integer", "minimum": 1 },
+            }});
             document.with(
                 "200",
-                &json!({ "description": "The answer", "content": json_of(&json!({ "anyOf": answers })) }),
+                &json!({
+                    "description": "The answer",
+                    "headers": headers,
+                    "content": json_of(&json!({ "anyOf": answers })),
+                }),
             );
         },
     );

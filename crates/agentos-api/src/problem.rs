@@ -43,6 +43,10 @@ codes! {
     MALFORMED_REQUEST = "malformed_request", 400, "The request cannot be parsed";
     /// The caller's principal may not do this, or not on this socket.
     FORBIDDEN = "forbidden", 403, "Not allowed for this caller";
+    /// A rule of the policy keeps this from the caller. Asking again changes nothing.
+    POLICY_DENIED = "policy_denied", 403, "The policy denies this";
+    /// A rule of the policy wants a person's yes, which this version has no way to give.
+    APPROVAL_REQUIRED = "approval_required", 403, "A person would have to say yes";
     /// There is no query of this name.
     UNKNOWN_QUERY = "unknown_query", 404, "No such query";
     /// There is no route at this path.

@@ -90,7 +90,10 @@ impl Config {
 }
 
 /// The text of a configuration, if nobody but its owner and root can write it.
-fn read(path: &Path) -> Result<String, ConfigError> {
+///
+/// # Errors
+/// [`ConfigError::Read`] and [`ConfigError::Rights`].
+pub(crate) fn read(path: &Path) -> Result<String, ConfigError> {
     let failed = |source| ConfigError::Read { path: path.to_owned(), source };
     let rights =
         |problem, command: String| Err(ConfigError::Rights { path: path.to_owned(), problem, command });

@@ -9,10 +9,12 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-pub(crate) use self::load::ConfigError;
+pub(crate) use self::load::{ConfigError, read};
 
 /// Where the configuration is read from when `--config` is not given.
 pub(crate) const DEFAULT_PATH: &str = "/etc/agentos/agentd.toml";
+/// Where the policy is, unless the configuration says otherwise.
+pub(crate) const DEFAULT_POLICY: &str = "/etc/agentos/policy.toml";
 
 /// The whole file. `packaging/etc/agentd.toml` documents each key with its default.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
@@ -20,6 +22,8 @@ pub(crate) const DEFAULT_PATH: &str = "/etc/agentos/agentd.toml";
 pub(crate) struct Config {
     /// The ledger, its key, and the memory index live here; mode 0700, owned by agentd's user.
     pub(crate) state_directory: PathBuf,
+    /// The rules for reading; where the default file is missing, those that are built in.
+    pub(crate) policy: PathBuf,
     pub(crate) sockets: Sockets,
     pub(crate) ledger: Ledger,
     pub(crate) memory: Memory,
@@ -97,6 +101,7 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             state_directory: PathBuf::from("/var/lib/agentos"),
+            policy: PathBuf::from(DEFAULT_POLICY),
             sockets: Sockets::default(),
             ledger: Ledger::default(),
             memory: Memory::default(),
@@ -159,8 +164,9 @@ impl TryFrom<String> for Mode {
 impl Config {
     /// The key whose value cannot work, though it is of the right type, and what it must be.
     fn impossible(&self) -> Option<(&'static str, &'static str)> {
-        let absolute: [(&'static str, Option<&Path>); 5] = [
+        let absolute: [(&'static str, Option<&Path>); 6] = [
             ("state_directory", Some(&self.state_directory)),
+            ("policy", Some(&self.policy)),
             ("sockets.agent.path", Some(&self.sockets.agent.path)),
             ("sockets.operator.path", Some(&self.sockets.operator.path)),
             ("ledger.checkpoint_file", self.ledger.checkpoint_file.as_deref()),

@@ -1,10 +1,11 @@
-//! `POST /system/query`: one question, checked, recorded, answered.
+//! `POST /system/query`: one question, checked, judged, recorded, answered.
 
 use std::sync::Arc;
 
 use agentos_api::query::QueryRequest;
-use agentos_api::{Code, Problem};
+use agentos_api::{Code, MASKED_HEADER, Problem};
 use axum::extract::State;
+use axum::http::{HeaderName, HeaderValue};
 use axum::response::Response;
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -13,6 +14,7 @@ use super::json;
 use crate::app::App;
 use crate::body::JsonBody;
 use crate::caller::Caller;
+use crate::judge::Judge;
 use crate::problem::{Refusal, query_problem};
 
 /// What the ledger keeps of a query: the question. The answer is not kept: it may hold anything.
@@ -32,14 +34,31 @@ pub(crate) async fn answer(
     })?;
     // A question that cannot be asked reads nothing, so it is refused before it is recorded.
     app.machine.check(&request.query, &args).map_err(|error| query_problem(&error))?;
+    let judge = Judge::new(app.policy.now(), &caller, &request);
+    if let Some((problem, event)) = judge.refusal() {
+        app.record(&caller, "policy.denied", &event).await?;
+        return Err(problem.into());
+    }
     app.record(&caller, "system.query", &Asked { query: &request.query, args: &request.args }).await?;
-    let viewer = caller.viewer();
+    let viewer = caller.viewer(judge.clone());
     let name = request.query;
     let what = format!("the query {name}");
-    let bytes = app
+    let shown = Arc::clone(&judge);
+    let answered = app
         .blocking(&what, move |app| {
-            app.machine.query(&name, &args, viewer).map_err(|error| query_problem(&error))
+            let answer = app.machine.query(&name, &args, viewer).map_err(|error| query_problem(&error))?;
+            Ok(shown.shown(answer))
         })
-        .await?;
-    Ok(json(bytes))
+        .await;
+    // What a file is turns out when it is found; then the policy may say otherwise than by the words of the question.
+    if let Some((problem, event)) = judge.refusal() {
+        app.record(&caller, "policy.denied", &event).await?;
+        return Err(problem.into());
+    }
+    let (bytes, masked) = answered?;
+    let mut response = json(bytes);
+    if masked > 0 {
+        response.headers_mut().insert(HeaderName::from_static(MASKED_HEADER), HeaderValue::from(masked));
+    }
+    Ok(response)
 }
