@@ -9,6 +9,7 @@ mod health;
 mod key;
 mod man;
 mod memory;
+mod policy;
 mod proof;
 mod query;
 mod tools;
@@ -32,6 +33,7 @@ pub(crate) enum Command {
     Checkpoint(checkpoint::Arguments),
     Tools(tools::Arguments),
     Memory(memory::Arguments),
+    Policy(policy::Arguments),
     Completions(completions::Arguments),
     #[command(hide = true)]
     Man(man::Arguments),
@@ -49,6 +51,7 @@ pub(crate) async fn run(context: &mut Context, command: Command) -> Result<Exit,
         Command::Checkpoint(arguments) => checkpoint::run(context, &arguments).await,
         Command::Tools(arguments) => tools::run(context, &arguments).await,
         Command::Memory(arguments) => memory::run(context, &arguments).await,
+        Command::Policy(arguments) => policy::run(context, &arguments),
         Command::Completions(arguments) => completions::run(context, &arguments),
         Command::Man(arguments) => man::run(context, &arguments),
     }

@@ -9,6 +9,7 @@ mod health;
 mod hostile;
 mod man;
 mod memory;
+mod policy;
 mod proof;
 mod query;
 mod reaching;
