@@ -120,9 +120,7 @@ impl Judge {
             Some(command) => format!("The person can read it: {command} (as a member of agentos-operators)."),
             None => "The person can ask the same on the operator's socket, with agentctl query.".to_owned(),
         };
-        format!(
-            "Do not ask again or try another way: the answer stays the same. Tell the user which rule it is. {read} {change}"
-        )
+        format!("{read} {change} Asking again, or in another way, gives the same answer.")
     }
 
     /// What the person types for the same question; nothing where that would not be plain.

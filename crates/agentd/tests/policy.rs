@@ -54,7 +54,7 @@ fn the_built_in_policy_keeps_the_password_file_and_says_what_the_person_can_do()
     assert!(detail.contains("/etc/shadow") && detail.contains("\"password-files\" (line "), "{detail}");
     let hint = problem["hint"].as_str().unwrap();
     assert!(
-        hint.contains("Do not ask again") && hint.contains("agentctl query file path=/etc/shadow"),
+        hint.contains("gives the same answer") && hint.contains("agentctl query file path=/etc/shadow"),
         "{hint}"
     );
     let events = daemon.events("policy.denied");

@@ -26,6 +26,7 @@ built_in! {
     "wrong-argument",
     "unknown-query",
     "list-directory",
+    "kept-file",
     "read-file",
     "last-log-lines",
     "failed-services",

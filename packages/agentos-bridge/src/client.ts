@@ -20,7 +20,12 @@ export interface ClientOptions {
 export interface Answer {
   readonly text: string;
   readonly value: unknown;
+  /** How many secrets agentd masked in it. */
+  readonly masked: number;
 }
+
+/** The header in which agentd says so. */
+const MASKED_HEADER = "x-agentos-masked";
 
 /**
  * Sends one request and waits for the answer.
@@ -37,14 +42,14 @@ export async function callAgentd(
   signal?.throwIfAborted();
   const deadline = AbortSignal.timeout(options.timeoutMs);
   try {
-    const { status, text } = await exchange(
+    const { status, text, masked } = await exchange(
       options.socketPath,
       request,
       actor,
       signal === undefined ? deadline : AbortSignal.any([signal, deadline]),
     );
     if (status < 200 || status > 299) throw new AgentdError(failureOfProblem(status, text));
-    return { text, value: parse(status, text) };
+    return { text, value: parse(status, text), masked };
   } catch (error) {
     if (error instanceof AgentdError) throw error;
     signal?.throwIfAborted();
@@ -67,7 +72,7 @@ function exchange(
   request: AgentdRequest,
   actor: string,
   signal: AbortSignal,
-): Promise<{ status: number; text: string }> {
+): Promise<{ status: number; text: string; masked: number }> {
   return new Promise((resolve, reject) => {
     const headers: http.OutgoingHttpHeaders = { accept: "application/json", [ACTOR_HEADER]: actor };
     if (request.body !== undefined) {
@@ -96,7 +101,8 @@ function exchange(
           chunks.push(chunk);
         });
         response.on("end", () => {
-          resolve({ status: response.statusCode ?? 0, text: Buffer.concat(chunks).toString("utf8") });
+          const masked = Number(response.headers[MASKED_HEADER] ?? 0) || 0;
+          resolve({ status: response.statusCode ?? 0, text: Buffer.concat(chunks).toString("utf8"), masked });
         });
         // A body that ends before its announced length is an error here, not an `end`.
         response.on("error", reject);

@@ -10,9 +10,17 @@ export interface ToolResult {
   details: Record<string, unknown>;
 }
 
-/** agentd's answer, word for word. */
+/** agentd's answer, word for word; and where secrets were masked in it, a sentence that says so. */
 export function succeeded(answer: Answer): ToolResult {
-  return { content: [{ type: "text", text: answer.text }], details: { agentd: { answer: answer.value } } };
+  const content: ToolResult["content"] = [{ type: "text", text: answer.text }];
+  if (answer.masked > 0) {
+    const secrets = answer.masked === 1 ? "1 secret" : `${answer.masked} secrets`;
+    content.push({
+      type: "text",
+      text: `${secrets} in this answer masked by the policy, as [masked: KIND]. Asking again gives the same; the person sees them with agentctl query.`,
+    });
+  }
+  return { content, details: { agentd: { answer: answer.value } } };
 }
 
 /** What went wrong, for the model to read and act upon; the call counts as failed. */

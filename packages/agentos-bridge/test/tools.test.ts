@@ -88,7 +88,7 @@ test("a failed call is graded as one, and agentd's words are below a name of the
   assert.equal(result.details["status"], "error");
   assert.deepEqual(JSON.parse(result.content[0]?.text ?? ""), { error: failure });
   for (const name of reserved) assert.ok(!(name in result.details), name);
-  const good = succeeded({ text: '{"status":"failed"}', value: { status: "failed" } });
+  const good = succeeded({ text: '{"status":"failed"}', value: { status: "failed" }, masked: 0 });
   assert.deepEqual(Object.keys(good.details), ["agentd"]);
 });
 
@@ -99,6 +99,22 @@ test("a registered tool reaches agentd and says for whom", async () => {
     const result = await tool?.execute("call-1", undefined);
     assert.equal(result?.content[0]?.text, '{"cpus":2}');
     assert.equal(server.arrived[0]?.headers["x-agentos-actor"], "main:t");
+  } finally {
+    await server.close();
+  }
+});
+
+test("the model is told how many secrets are masked, beside the answer as it was sent", async () => {
+  const text = '{"content":"password=[masked: password]"}';
+  const server = await listen((_request, response) => {
+    response.setHeader("X-AgentOS-Masked", "1");
+    response.end(text);
+  });
+  try {
+    const tool = registered({ socketPath: server.socketPath }).find((candidate) => candidate.name === "file_read");
+    const result = await tool?.execute("call-1", { path: "/x" });
+    assert.equal(result?.content[0]?.text, text);
+    assert.match(result?.content[1]?.text ?? "", /^1 secret in this answer masked/);
   } finally {
     await server.close();
   }

@@ -28,7 +28,7 @@ pub(crate) struct Machine {
     pub(crate) journal: String,
     /// A word that was never used before.
     pub(crate) word: String,
-    /// A folder made for this run; it holds one file, named after the word, whose only line ends with the word reversed.
+    /// A folder made for this run; it holds a file named after the word, whose only line ends with the word reversed, and one with a password.
     pub(crate) folder: PathBuf,
 }
 
@@ -63,12 +63,19 @@ impl Machine {
         };
         project::make_folder(folder)?;
         fs::write(machine.file(), format!("the answer is {}\n", machine.reversed()))?;
+        let secret = format!("user = {}\ndb_password = hunter2{}\n", machine.reversed(), machine.word);
+        fs::write(machine.secret_file(), secret)?;
         Ok(machine)
     }
 
     /// The file in the folder.
     pub(crate) fn file(&self) -> PathBuf {
         self.folder.join(format!("{}.txt", self.word))
+    }
+
+    /// Another file in it, with a password.
+    pub(crate) fn secret_file(&self) -> PathBuf {
+        self.folder.join("settings.ini")
     }
 
     /// The word from its end: it stands in the file and in no path and no question.
