@@ -7,16 +7,17 @@ use crate::command::{cargo, run};
 /// Options of `cargo xtask bench`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
-    /// Run only these: ledger, machine, memory, http.
+    /// Run only these: ledger, machine, memory, policy, http.
     #[arg(value_name = "BENCH")]
     names: Vec<String>,
 }
 
 /// A benchmark: its name here, its package and its target.
-const BENCHES: [(&str, &str, &str); 4] = [
+const BENCHES: [(&str, &str, &str); 5] = [
     ("ledger", "agentos-ledger", "limits"),
     ("machine", "agentos-system", "processes"),
     ("memory", "agentos-memory", "recall"),
+    ("policy", "agentos-policy", "mask"),
     ("http", "agentd", "http"),
 ];
 

@@ -174,7 +174,7 @@ impl Rules for Judge {
     }
 
     fn kept(&self) -> &Kept {
-        &self.loaded.kept
+        self.loaded.kept(self.role)
     }
 
     fn mask(&self, content: &[u8], part: Range<usize>) -> Option<Vec<u8>> {

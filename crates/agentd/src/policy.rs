@@ -10,12 +10,14 @@ use ring::digest::{SHA256, digest};
 use serde_json::{Value, json};
 
 use crate::config::{ConfigError, DEFAULT_POLICY, read};
+use crate::principal::Role;
 
 /// A policy, where it comes from, and what it has let through.
 #[derive(Debug)]
 pub(crate) struct Loaded {
     pub(crate) policy: Policy,
-    pub(crate) kept: Kept,
+    kept_from_agent: Kept,
+    kept_from_operator: Kept,
     pub(crate) rates: Mutex<Rates>,
     /// Nothing where it is the one that is built in.
     pub(crate) file: Option<PathBuf>,
@@ -74,8 +76,17 @@ impl Loaded {
             Policy::parse(&text).map_err(|source| LoadError::Parse { path: path.to_owned(), source })?;
         let mut hash = [0; 32];
         hash.copy_from_slice(digest(&SHA256, text.as_bytes()).as_ref());
-        let kept = Kept::new(policy.kept_paths());
-        Ok(Self { policy, kept, rates: Mutex::default(), file, sha256: to_hex(&hash) })
+        let kept = |role| Kept::new(policy.kept_paths(role));
+        let (kept_from_agent, kept_from_operator) =
+            (kept(agentos_policy::Role::Agent), kept(agentos_policy::Role::Operator));
+        Ok(Self {
+            policy,
+            kept_from_agent,
+            kept_from_operator,
+            rates: Mutex::default(),
+            file,
+            sha256: to_hex(&hash),
+        })
     }
 
     /// What the record holds of it.
@@ -83,6 +94,14 @@ impl Loaded {
         let file =
             self.file.as_ref().map_or_else(|| "built in".to_owned(), |file| file.display().to_string());
         json!({ "file": file, "rules": self.policy.rules(), "sha256": self.sha256 })
+    }
+
+    /// What may be kept from callers of this role.
+    pub(crate) fn kept(&self, role: Role) -> &Kept {
+        match role {
+            Role::Agent => &self.kept_from_agent,
+            Role::Operator => &self.kept_from_operator,
+        }
     }
 
     /// What rules with a rate have let through.

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use crate::decide::Role;
 use crate::glob::Globs;
 use crate::rate::Rate;
 
@@ -137,14 +138,29 @@ impl Policy {
         self.rules.iter().filter(|rule| rule.name.origin == Origin::File).count()
     }
 
-    /// The paths, as globs, of files whose content some rule keeps from somebody. Whoever opens a file compares it with
-    /// these files, as another name may lead to one of them.
-    pub fn kept_paths(&self) -> impl Iterator<Item = &str> {
+    /// The paths, as globs, that some rule may keep from callers of this role. Whoever opens a file compares it with these
+    /// files, as another name may lead to one of them.
+    pub fn kept_paths(&self, role: Role) -> impl Iterator<Item = &str> {
         self.rules
             .iter()
-            .filter(|rule| rule.then != Then::Allow)
+            .filter(move |rule| match rule.then {
+                Then::Allow => false,
+                // For the operator it is a yes.
+                Then::Ask => role == Role::Agent && self.concerns(rule, role),
+                Then::Deny => self.concerns(rule, role),
+            })
             .flat_map(|rule| rule.when.path.iter().flatten())
             .filter_map(|&pattern| self.patterns.paths.texts.get(pattern).map(String::as_str))
+    }
+
+    /// The rule may be about callers of this role.
+    fn concerns(&self, it: &Rule, role: Role) -> bool {
+        it.when.principal.as_ref().is_none_or(|patterns| {
+            patterns.iter().filter_map(|&pattern| self.patterns.principals.texts.get(pattern)).any(|text| {
+                let named = text.split(':').next().unwrap_or_default();
+                named == "*" || named == role.as_str()
+            })
+        })
     }
 
     /// What is not wrong and not as it was meant: rules that an earlier one leaves nothing to, patterns without effect.

@@ -4,7 +4,7 @@
 //! that stands elsewhere than where it is looked for. All that can be found out about that is, on the descriptor that will
 //! be read, before anything of it is.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::fmt;
 use std::ops::Range;
@@ -12,7 +12,7 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::Path;
 
 use agentos_api::query::path::AbsolutePath;
-use rustix::fs::{AtFlags, CWD, StatxFlags, statx};
+use rustix::fs::{AtFlags, CWD, Statx, StatxFlags, statx};
 
 use super::glob::Glob;
 use super::protected::{is_below, same_file};
@@ -44,29 +44,68 @@ pub trait Rules: fmt::Debug + Send + Sync {
 }
 
 /// Patterns of files that are kept from somebody, as they are compared with what is on the disk.
+///
+/// They are a tree, by the names in them: what many patterns begin with is looked up once, and what is below a folder that
+/// is not there, never.
 #[derive(Debug, Default)]
 pub struct Kept {
-    /// The part of each pattern before `**`, and whether there was one: then it names a folder, and all below it is meant.
-    heads: Vec<(Vec<String>, bool)>,
+    root: Node,
+}
+
+#[derive(Debug, Default)]
+struct Node {
+    /// A pattern ends here: the file at this place is meant.
+    is_file: bool,
+    /// A pattern goes on with `**` here: all below this place is meant.
+    is_folder: bool,
+    named: BTreeMap<Vec<u8>, Node>,
+    wild: Vec<(String, Glob, Node)>,
 }
 
 impl Kept {
-    /// Takes globs of absolute paths.
+    /// Takes globs of absolute paths; what is no glob is left out. So is what the kernel makes up in `/proc`: a file there
+    /// has the one path, and there are many.
     pub fn new<'a>(patterns: impl IntoIterator<Item = &'a str>) -> Self {
-        let mut heads: Vec<(Vec<String>, bool)> = patterns
-            .into_iter()
-            .map(|pattern| {
-                let mut names = pattern.split('/').skip(1);
-                let head =
-                    names.by_ref().take_while(|name| *name != "**").map(str::to_owned).collect::<Vec<_>>();
-                let is_folder = pattern.split('/').any(|name| name == "**");
-                (head, is_folder)
-            })
-            .filter(|(head, _)| !head.is_empty())
-            .collect();
-        heads.sort();
-        heads.dedup();
-        Self { heads }
+        let mut root = Node::default();
+        for pattern in patterns.into_iter().filter(|pattern| !pattern.starts_with("/proc/")) {
+            let names: Vec<&str> = pattern.split('/').skip(1).collect();
+            let globs: Option<Vec<Glob>> = names.iter().map(|name| Glob::new(name, "path").ok()).collect();
+            if let Some(globs) = globs {
+                root.add(&names, &globs);
+            }
+        }
+        Self { root }
+    }
+
+    /// Nothing is kept: then it does not matter what else a file is called.
+    fn is_empty(&self) -> bool {
+        !self.root.is_file && !self.root.is_folder && !self.root.is_broad() && self.root.named.is_empty()
+    }
+}
+
+impl Node {
+    fn add(&mut self, names: &[&str], globs: &[Glob]) {
+        match (names, globs) {
+            ([], _) | (_, []) => self.is_file = true,
+            (["**", ..], _) => self.is_folder = true,
+            ([name, names @ ..], [glob, globs @ ..]) if glob.is_wild() || name.contains('\\') => {
+                let at = self.wild.iter().position(|(known, ..)| known == name).unwrap_or_else(|| {
+                    self.wild.push(((*name).to_owned(), glob.clone(), Self::default()));
+                    self.wild.len() - 1
+                });
+                if let Some((_, _, node)) = self.wild.get_mut(at) {
+                    node.add(names, globs);
+                }
+            }
+            ([name, names @ ..], [_, globs @ ..]) => {
+                self.named.entry(name.as_bytes().to_vec()).or_default().add(names, globs);
+            }
+        }
+    }
+
+    /// So much is below it that it pays to ask first whether it is there.
+    fn is_broad(&self) -> bool {
+        self.named.len() > 1 || !self.wild.is_empty()
     }
 }
 
@@ -89,19 +128,14 @@ impl Located {
         {
             names.push(before.to_vec());
         }
+        if kept.is_empty() {
+            return Ok(names);
+        }
         let mounts = mountinfo::parse(&read("/proc/thread-self/mountinfo", LONGEST_MOUNTINFO)?);
         names.extend(self.on_other_mounts(&mounts));
-        let mut search = Search { mounts: &mounts, file: self, listed: HashMap::new(), left: MOST_ENTRIES };
-        for (head, is_folder) in &kept.heads {
-            for place in search.places(head)? {
-                if *is_folder {
-                    search.add_below(&place, &mut names);
-                } else if search.is_the_file(&place) {
-                    names.push(place);
-                }
-            }
-        }
-        Ok(names)
+        let mut search = Search { away: away(&mounts, self), file: self, names, left: MOST_ENTRIES };
+        search.below(&kept.root, b"")?;
+        Ok(search.names)
     }
 
     /// Where it is by the other mounts of its file system.
@@ -117,87 +151,91 @@ impl Located {
     }
 }
 
+/// The points of mounts on a server, or behind a program, that may not answer, where the file is not.
+fn away<'a>(mounts: &'a [Mount], file: &Located) -> Vec<&'a [u8]> {
+    let remote = [&b"nfs"[..], b"cifs", b"smb", b"ceph", b"fuse", b"9p", b"afs", b"autofs"];
+    let elsewhere = |mount: &Mount| (mount.major, mount.minor) != device(&file.attributes);
+    mounts
+        .iter()
+        .filter(|mount| elsewhere(mount) && remote.iter().any(|kind| mount.file_system.starts_with(kind)))
+        .map(|mount| mount.point.as_slice())
+        .collect()
+}
+
 /// Patterns being compared with what is on the disk, for one file.
 struct Search<'a> {
-    mounts: &'a [Mount],
+    away: Vec<&'a [u8]>,
     file: &'a Located,
-    /// The names in each folder that was listed.
-    listed: HashMap<Vec<u8>, Vec<Vec<u8>>>,
+    /// The file's names that are known so far.
+    names: Vec<Vec<u8>>,
     left: usize,
 }
 
 impl Search<'_> {
-    /// The paths that the names of a pattern stand for.
-    fn places(&mut self, head: &[String]) -> Result<Vec<Vec<u8>>, QueryError> {
-        let mut places = vec![Vec::new()];
-        for name in head {
-            let glob = Glob::new(name, "path")?;
-            let mut next = Vec::new();
-            for place in places {
-                if !glob.is_wild() {
-                    next.push(joined(&place, name.as_bytes()));
-                } else if !self.may_wait(&place) {
-                    let names = self.names_in(&place)?.iter().filter(|found| glob.matches(found));
-                    next.extend(names.map(|found| joined(&place, found)));
+    /// Looks at all places that the patterns below `node` stand for, within `place`.
+    fn below(&mut self, node: &Node, place: &[u8]) -> Result<(), QueryError> {
+        if self.away.iter().any(|point| is_below(place, point)) {
+            return Ok(());
+        }
+        // A place that is not there is no file and has none below it.
+        if node.is_file || node.is_folder || node.is_broad() {
+            let Some(found) = look(place) else { return Ok(()) };
+            if node.is_file && same_file(&found, &self.file.attributes) {
+                self.names.push(place.to_vec());
+            }
+        }
+        if node.is_folder {
+            self.add_below(place);
+        }
+        for (name, node) in &node.named {
+            self.below(node, &joined(place, name))?;
+        }
+        if !node.wild.is_empty() {
+            for name in self.names_in(place)? {
+                for (_, glob, node) in &node.wild {
+                    if glob.matches(&name) {
+                        self.below(node, &joined(place, &name))?;
+                    }
                 }
             }
-            places = next;
         }
-        places.retain(|place| !self.may_wait(place));
-        Ok(places)
+        Ok(())
     }
 
-    fn names_in(&mut self, folder: &[u8]) -> Result<&[Vec<u8>], QueryError> {
-        if !self.listed.contains_key(folder) {
-            let path = if folder.is_empty() { Path::new("/") } else { Path::new(OsStr::from_bytes(folder)) };
-            let entries = std::fs::read_dir(path).into_iter().flatten().flatten();
-            let names: Vec<Vec<u8>> =
-                entries.take(self.left).map(|entry| entry.file_name().into_vec()).collect();
-            self.left -= names.len();
-            if self.left == 0 {
-                return Err(QueryError::Unavailable {
-                    code: "unavailable",
-                    reason: format!(
-                        "more than {MOST_ENTRIES} names are where the policy keeps files, so it cannot be told whether {} is one of them",
-                        self.file.text()
-                    ),
-                    hint: Some("narrow the patterns of the policy, or ask on the operator's socket".into()),
-                });
-            }
-            self.listed.insert(folder.to_vec(), names);
+    fn names_in(&mut self, folder: &[u8]) -> Result<Vec<Vec<u8>>, QueryError> {
+        let path = if folder.is_empty() { Path::new("/") } else { Path::new(OsStr::from_bytes(folder)) };
+        let entries = std::fs::read_dir(path).into_iter().flatten().flatten();
+        let names: Vec<Vec<u8>> = entries.take(self.left).map(|entry| entry.file_name().into_vec()).collect();
+        self.left -= names.len();
+        if self.left > 0 {
+            return Ok(names);
         }
-        Ok(self.listed.get(folder).map(Vec::as_slice).unwrap_or_default())
-    }
-
-    /// The place is on a server, or behind a program, that may not answer; and the file is not there.
-    fn may_wait(&self, place: &[u8]) -> bool {
-        let of = self.mounts.iter().filter(|mount| below(place, &mount.point).is_some());
-        of.max_by_key(|mount| mount.point.len()).is_some_and(|mount| {
-            let elsewhere = mount.id != self.file.attributes.stx_mnt_id
-                && (mount.major, mount.minor) != device(&self.file.attributes);
-            let kind = mount.file_system.as_slice();
-            let remote = [&b"nfs"[..], b"cifs", b"smb", b"ceph", b"fuse", b"9p", b"afs", b"autofs"];
-            elsewhere && remote.iter().any(|prefix| kind.starts_with(prefix))
+        Err(QueryError::Unavailable {
+            code: "unavailable",
+            reason: format!(
+                "more than {MOST_ENTRIES} names are where the policy keeps files, so it cannot be told whether {} is one of them",
+                self.file.text()
+            ),
+            hint: Some("narrow the patterns of the policy, or ask on the operator's socket".into()),
         })
     }
 
-    /// The place, with links followed, is the file itself.
-    fn is_the_file(&self, place: &[u8]) -> bool {
-        let flags = AtFlags::NO_AUTOMOUNT | AtFlags::STATX_DONT_SYNC;
-        statx(CWD, place, flags, StatxFlags::BASIC_STATS)
-            .is_ok_and(|found| same_file(&found, &self.file.attributes))
-    }
-
     /// Adds the file's name below the folder `place`, where the folder stands elsewhere than it seems.
-    fn add_below(&self, place: &[u8], names: &mut Vec<Vec<u8>>) {
+    fn add_below(&mut self, place: &[u8]) {
         let Some(folder) = AbsolutePath::new(place).ok().and_then(|path| Located::find(&path).ok()) else {
             return;
         };
         if folder.path != place && is_below(&self.file.path, &folder.path) {
             let rest = self.file.path.get(folder.path.len()..).unwrap_or_default();
-            names.push(joined(place, rest));
+            self.names.push(joined(place, rest));
         }
     }
+}
+
+/// What is at a place, with links followed.
+fn look(place: &[u8]) -> Option<Statx> {
+    let place = if place.is_empty() { &b"/"[..] } else { place };
+    statx(CWD, place, AtFlags::NO_AUTOMOUNT | AtFlags::STATX_DONT_SYNC, StatxFlags::BASIC_STATS).ok()
 }
 
 /// What follows `folder` in `path`, where it is in it.
