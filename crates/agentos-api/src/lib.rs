@@ -5,10 +5,12 @@
 
 pub mod bounded;
 pub mod catalog;
+pub mod change;
 pub mod event;
 pub mod health;
 pub mod ledger;
 pub mod memory;
+pub mod mutation;
 pub mod openapi;
 pub mod parse;
 pub mod problem;
@@ -18,6 +20,7 @@ pub mod tool;
 
 pub use bounded::Bounded;
 pub use problem::{Code, Problem};
+pub use mutation::Mutation;
 pub use query::Query;
 
 /// Largest request body agentd reads, in bytes. A larger one is refused with 413 before it is parsed.

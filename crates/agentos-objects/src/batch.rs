@@ -1,0 +1,184 @@
+//! Contents that are kept together: durable with one commit, or not at all.
+
+use std::collections::BTreeMap;
+use std::io::{Read, Write};
+
+use ring::digest::{Context, SHA256};
+use rusqlite::{Transaction, params};
+
+use crate::files::Draft;
+use crate::store::{Objects, remove_unheld, signed};
+use crate::{Hash, INLINE_BYTES, ObjectError};
+
+const PIECE: usize = 64 << 10;
+
+/// Contents on their way into the store. Dropping it keeps nothing.
+#[derive(Debug)]
+pub struct Batch<'s> {
+    store: &'s Objects,
+    keeps: bool,
+    contents: BTreeMap<Hash, (u64, Content)>,
+    bytes: u64,
+}
+
+#[derive(Debug)]
+enum Content {
+    Inline(Vec<u8>),
+    File(Draft),
+    /// Only its name is asked for.
+    NotKept,
+}
+
+/// Who made room: the holders, oldest first, whose contents were let go.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Evicted {
+    /// Their numbers.
+    pub holders: Vec<u64>,
+}
+
+impl<'s> Batch<'s> {
+    pub(crate) fn new(store: &'s Objects, keeps: bool) -> Self {
+        Self { store, keeps, contents: BTreeMap::new(), bytes: 0 }
+    }
+
+    /// The store it goes into.
+    pub fn store(&self) -> &'s Objects {
+        self.store
+    }
+
+    /// Takes a content in.
+    ///
+    /// # Errors
+    /// As [`Batch::put_reader`].
+    pub fn put(&mut self, content: &[u8]) -> Result<Hash, ObjectError> {
+        self.put_reader(content).map(|(hash, _)| hash)
+    }
+
+    /// Takes in all that `source` has, and answers its name and size.
+    ///
+    /// # Errors
+    /// [`ObjectError::Source`] when it cannot be read, [`ObjectError::OverQuota`] when all of this batch together is more
+    /// than the store may hold, [`ObjectError::Io`]. The batch stays as it was.
+    pub fn put_reader(&mut self, mut source: impl Read) -> Result<(Hash, u64), ObjectError> {
+        let mut context = Context::new(&SHA256);
+        let mut start = Vec::new();
+        let mut draft: Option<Draft> = None;
+        let mut size = 0_u64;
+        let mut piece = vec![0; PIECE];
+        loop {
+            let length = match source.read(&mut piece) {
+                Ok(length) => length,
+                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => continue,
+                Err(error) => return Err(ObjectError::Source(error)),
+            };
+            let read = piece.get(..length).unwrap_or_default();
+            if read.is_empty() {
+                break;
+            }
+            context.update(read);
+            size += read.len() as u64;
+            if self.bytes + size > self.store.quota {
+                return Err(ObjectError::OverQuota { bytes: self.bytes + size, quota: self.store.quota });
+            }
+            if !self.keeps {
+                continue;
+            }
+            let failed = |source| ObjectError::Io { path: "large".into(), source };
+            match &mut draft {
+                Some(draft) => draft.file.write_all(read).map_err(failed)?,
+                None if start.len() + read.len() <= INLINE_BYTES => start.extend_from_slice(read),
+                None => {
+                    let mut new = self.store.files.draft()?;
+                    new.file.write_all(&start).and_then(|()| new.file.write_all(read)).map_err(failed)?;
+                    start = Vec::new();
+                    draft = Some(new);
+                }
+            }
+        }
+        let hash = Hash::from_digest(context.finish().as_ref());
+        if !self.contents.contains_key(&hash) {
+            let content = match (self.keeps, draft) {
+                (false, _) => Content::NotKept,
+                (true, Some(draft)) => Content::File(draft),
+                (true, None) => Content::Inline(start),
+            };
+            self.contents.insert(hash, (size, content));
+            self.bytes += size;
+        }
+        Ok((hash, size))
+    }
+
+    /// A small content of this batch, before it is in the store.
+    pub fn get(&self, hash: &Hash) -> Option<&[u8]> {
+        match self.contents.get(hash) {
+            Some((_, Content::Inline(content))) => Some(content),
+            _ => None,
+        }
+    }
+
+    /// Bytes it holds.
+    pub const fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// Keeps all of it for `holder`. Where the store is full the oldest holders make room, and are answered.
+    ///
+    /// # Errors
+    /// [`ObjectError::Io`], [`ObjectError::Database`]; then nothing of it is kept.
+    pub fn commit(self, holder: u64) -> Result<Evicted, ObjectError> {
+        if !self.keeps || self.contents.is_empty() {
+            return Ok(Evicted::default());
+        }
+        let store = self.store;
+        let mut large = false;
+        let mut connection = store.lock();
+        for (hash, (_, content)) in &self.contents {
+            if let Content::File(draft) = content {
+                store.files.keep(draft, hash)?;
+                large = true;
+            }
+        }
+        if large {
+            store.files.sync()?;
+        }
+        let transaction = connection.transaction()?;
+        for (hash, (size, content)) in &self.contents {
+            let content = match content {
+                Content::Inline(content) => Some(content.as_slice()),
+                Content::File(_) | Content::NotKept => None,
+            };
+            transaction
+                .prepare_cached("INSERT OR IGNORE INTO objects (hash, size, content) VALUES (?1, ?2, ?3)")?
+                .execute(params![hash.as_bytes().as_slice(), signed(*size), content])?;
+            transaction
+                .prepare_cached("INSERT OR IGNORE INTO holds (holder, hash) VALUES (?1, ?2)")?
+                .execute(params![signed(holder), hash.as_bytes().as_slice()])?;
+        }
+        let (evicted, gone) = make_room(&transaction, store.quota, holder)?;
+        transaction.commit()?;
+        // A file whose removal fails is removed when the store is next opened.
+        for hash in &gone {
+            let _ = store.files.remove(hash);
+        }
+        Ok(evicted)
+    }
+}
+
+fn make_room(transaction: &Transaction<'_>, quota: u64, holder: u64) -> rusqlite::Result<(Evicted, Vec<Hash>)> {
+    let (mut evicted, mut gone) = (Evicted::default(), Vec::new());
+    loop {
+        let bytes: i64 =
+            transaction.query_row("SELECT coalesce(sum(size), 0) FROM objects", [], |row| row.get(0))?;
+        if bytes.unsigned_abs() <= quota {
+            return Ok((evicted, gone));
+        }
+        let oldest: Option<i64> =
+            transaction.query_row("SELECT min(holder) FROM holds WHERE holder <> ?1", [signed(holder)], |row| {
+                row.get(0)
+            })?;
+        let Some(oldest) = oldest else { return Ok((evicted, gone)) };
+        transaction.execute("DELETE FROM holds WHERE holder = ?1", [oldest])?;
+        gone.extend(remove_unheld(transaction)?);
+        evicted.holders.push(oldest.unsigned_abs());
+    }
+}
