@@ -53,12 +53,13 @@ pub(super) fn run(arguments: &Arguments) -> Result<()> {
 
     let mut machine = boot(&bootable, &disk)?;
     held("the ledger goes on after a new start", || goes_on(&machine, 2))?;
+    held("the ledger goes on after the clock was set back", || clock_set_back(&machine))?;
     let mut acknowledged = Vec::new();
     for (round, enough) in (1..).zip(CUTS) {
         acknowledged.extend(power_cut::cut(machine, round, enough)?);
         machine = boot(&bootable, &disk)?;
         let statement = format!("nothing acknowledged is lost in power cut {round} of {}", CUTS.len());
-        held(&statement, || nothing_is_lost(&machine, &acknowledged, 2 + round))?;
+        held(&statement, || nothing_is_lost(&machine, &acknowledged, 3 + round))?;
     }
     held("it powers off when it is told to", || machine.power_off().map(|()| String::new()))?;
     held("nothing acknowledged needs what was not flushed", || a_forgetful_disk(&bootable))
@@ -135,6 +136,38 @@ fn goes_on(machine: &Machine, starts: usize) -> Result<String> {
         survived.starts
     );
     Ok(format!(", with {starts} starts of agentd among {} events", survived.events))
+}
+
+/// A day, and across a start of agentd: what is recorded then stands behind what was recorded "tomorrow".
+fn clock_set_back(machine: &Machine) -> Result<String> {
+    let verdict = || -> Result<serde_json::Value> {
+        let verdict = machine.run(&["/usr/bin/agentctl", "verify-ledger", "--full", "--json"])?;
+        Ok(serde_json::from_str(&verdict)?)
+    };
+    let newest = || -> Result<serde_json::Value> {
+        machine.run(&["/usr/bin/agentctl", "memory", "recall", "the clock"])?;
+        let events = machine.run(&["/usr/bin/agentctl", "events", "--json", "--limit=100000"])?;
+        let newest = events.lines().map(serde_json::from_str::<serde_json::Value>).last();
+        newest.context("no event is on the ledger")?.map_err(Into::into)
+    };
+    let (before, last) = (verdict()?, newest()?);
+    machine.shell("date --set='-1 day'")?;
+    let first = newest()?;
+    machine.run(&["/usr/bin/systemctl", "restart", "agentd.service"])?;
+    let after = newest()?;
+    machine.shell("date --set='+1 day'")?;
+    let moments: Vec<_> = [&last, &first, &after].iter().map(|event| event["ts"].as_str()).collect();
+    ensure!(moments[1] < moments[0] && moments[2] < moments[0], "the clock was not set back: {moments:?}");
+    let ids: Vec<_> = [&last, &first, &after].iter().filter_map(|event| event["id"].as_u64()).collect();
+    ensure!(ids.len() == 3 && ids.is_sorted(), "the order was lost: {ids:?}");
+    let now = verdict()?;
+    ensure!(now["verdict"] == "whole", "the ledger is not whole: {now}");
+    let count = |verdict: &serde_json::Value| verdict["clock_set_back"].as_u64();
+    ensure!(
+        count(&now) == count(&before).map(|times| times + 1),
+        "a clock that was set back once is not counted once: {now}"
+    );
+    Ok(", by a day, and counts it".to_owned())
 }
 
 fn nothing_is_lost(machine: &Machine, acknowledged: &[Acknowledged], starts: usize) -> Result<String> {

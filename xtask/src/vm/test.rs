@@ -31,6 +31,6 @@ pub(super) fn run(arguments: &Arguments) -> Result<()> {
     let image = image::prepare()?;
     let mut tally = Tally::of(arguments.only.as_deref());
     queries::run(&image, &package, &mut tally, arguments.measure)?;
-    life::run(image, &package, &newer, &mut tally)?;
+    life::run(&image, &package, &newer, &mut tally)?;
     tally.close()
 }

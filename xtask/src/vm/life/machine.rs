@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 
-use crate::command::cache_directory;
+use crate::command::{cache_directory, root};
 use crate::vm::ask::Ask;
 use crate::vm::nspawn::{Disk, Guest, Share};
 use crate::vm::tally::wait_for;
@@ -24,16 +24,17 @@ pub(super) struct Machine {
 
 impl Machine {
     /// Boots it, without the package, which it sees as `/package.deb`; a newer one as `/newer.deb`, and as `/mirror` what
-    /// was downloaded to install the gateway's runtime with.
-    pub(super) fn boot(image: PathBuf, package: &Path, newer: &Path) -> Result<Self> {
+    /// was downloaded to install the gateway's runtime with. What a person starts the installation with is `/install.sh`.
+    pub(super) fn boot(image: &Path, package: &Path, newer: &Path) -> Result<Self> {
         let shares = vec![
             Share { from: package.to_owned(), to: "/package.deb" },
             Share { from: newer.to_owned(), to: "/newer.deb" },
             Share { from: cache_directory().join("npm"), to: "/mirror" },
+            Share { from: root().join("scripts/install.sh"), to: "/install.sh" },
         ];
         let disk = Disk::new()?;
-        let guest = Some(Guest::boot(&image, &disk, &shares)?);
-        Ok(Self { image, disk, shares, guest })
+        let guest = Some(Guest::boot(image, &disk, &shares)?);
+        Ok(Self { image: image.to_owned(), disk, shares, guest })
     }
 
     /// The booted machine.

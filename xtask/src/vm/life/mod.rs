@@ -6,11 +6,12 @@ mod install;
 mod load;
 mod machine;
 mod removal;
+mod script;
 mod trouble;
 mod units;
 mod upgrade;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::Result;
 
@@ -55,13 +56,20 @@ const CHECKS: &[Check] = &[
     ("purging keeps the ledger and nothing else", removal::purge),
 ];
 
-/// Boots a machine and goes through its life.
+/// Boots a machine and goes through its life; then another, for the script that people install with.
 ///
 /// # Errors
 /// When it cannot be booted or ended. What does not hold is counted in `tally`.
-pub(super) fn run(image: PathBuf, package: &Path, newer: &Path, tally: &mut Tally) -> Result<()> {
+pub(super) fn run(image: &Path, package: &Path, newer: &Path, tally: &mut Tally) -> Result<()> {
+    for checks in [CHECKS, script::CHECKS] {
+        live(checks, image, package, newer, tally)?;
+    }
+    Ok(())
+}
+
+fn live(checks: &[Check], image: &Path, package: &Path, newer: &Path, tally: &mut Tally) -> Result<()> {
     // They build on one another: with one of them, all before it.
-    let Some(last) = CHECKS.iter().rposition(|(statement, _)| tally.takes(statement)) else { return Ok(()) };
+    let Some(last) = checks.iter().rposition(|(statement, _)| tally.takes(statement)) else { return Ok(()) };
     let mut machine = Machine::boot(image, package, newer)?;
     let cost = machine.guest().cost();
     println!(
@@ -69,7 +77,7 @@ pub(super) fn run(image: PathBuf, package: &Path, newer: &Path, tally: &mut Tall
         cost.elapsed.as_secs_f64(),
         cost.processor.as_secs_f64()
     );
-    for (statement, check) in CHECKS.iter().take(last + 1) {
+    for (statement, check) in checks.iter().take(last + 1) {
         if !tally.test_in_turn(statement, || check(&mut machine)) {
             println!("! what follows builds on it, and is not tested");
             break;
