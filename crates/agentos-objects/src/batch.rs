@@ -16,7 +16,6 @@ const PIECE: usize = 64 << 10;
 #[derive(Debug)]
 pub struct Batch<'s> {
     store: &'s Objects,
-    keeps: bool,
     contents: BTreeMap<Hash, (u64, Content)>,
     bytes: u64,
 }
@@ -25,8 +24,6 @@ pub struct Batch<'s> {
 enum Content {
     Inline(Vec<u8>),
     File(Draft),
-    /// Only its name is asked for.
-    NotKept,
 }
 
 /// Who made room: the holders, oldest first, whose contents were let go.
@@ -37,8 +34,8 @@ pub struct Evicted {
 }
 
 impl<'s> Batch<'s> {
-    pub(crate) fn new(store: &'s Objects, keeps: bool) -> Self {
-        Self { store, keeps, contents: BTreeMap::new(), bytes: 0 }
+    pub(crate) fn new(store: &'s Objects) -> Self {
+        Self { store, contents: BTreeMap::new(), bytes: 0 }
     }
 
     /// The store it goes into.
@@ -80,9 +77,6 @@ impl<'s> Batch<'s> {
             if self.bytes + size > self.store.quota {
                 return Err(ObjectError::OverQuota { bytes: self.bytes + size, quota: self.store.quota });
             }
-            if !self.keeps {
-                continue;
-            }
             let failed = |source| ObjectError::Io { path: "large".into(), source };
             match &mut draft {
                 Some(draft) => draft.file.write_all(read).map_err(failed)?,
@@ -97,22 +91,23 @@ impl<'s> Batch<'s> {
         }
         let hash = Hash::from_digest(context.finish().as_ref());
         if !self.contents.contains_key(&hash) {
-            let content = match (self.keeps, draft) {
-                (false, _) => Content::NotKept,
-                (true, Some(draft)) => Content::File(draft),
-                (true, None) => Content::Inline(start),
-            };
+            let content = draft.map_or(Content::Inline(start), Content::File);
             self.contents.insert(hash, (size, content));
             self.bytes += size;
         }
         Ok((hash, size))
     }
 
-    /// A small content of this batch, before it is in the store.
-    pub fn get(&self, hash: &Hash) -> Option<&[u8]> {
+    /// A content of this batch, before it is in the store; nothing where it has none of that name.
+    pub fn get(&self, hash: &Hash) -> Option<Vec<u8>> {
         match self.contents.get(hash) {
-            Some((_, Content::Inline(content))) => Some(content),
-            _ => None,
+            Some((_, Content::Inline(content))) => Some(content.clone()),
+            Some((size, Content::File(draft))) => {
+                let mut content = vec![0; usize::try_from(*size).ok()?];
+                std::os::unix::fs::FileExt::read_exact_at(&draft.file, &mut content, 0).ok()?;
+                Some(content)
+            }
+            None => None,
         }
     }
 
@@ -126,7 +121,7 @@ impl<'s> Batch<'s> {
     /// # Errors
     /// [`ObjectError::Io`], [`ObjectError::Database`]; then nothing of it is kept.
     pub fn commit(self, holder: u64) -> Result<Evicted, ObjectError> {
-        if !self.keeps || self.contents.is_empty() {
+        if self.contents.is_empty() {
             return Ok(Evicted::default());
         }
         let store = self.store;
@@ -145,7 +140,7 @@ impl<'s> Batch<'s> {
         for (hash, (size, content)) in &self.contents {
             let content = match content {
                 Content::Inline(content) => Some(content.as_slice()),
-                Content::File(_) | Content::NotKept => None,
+                Content::File(_) => None,
             };
             transaction
                 .prepare_cached("INSERT OR IGNORE INTO objects (hash, size, content) VALUES (?1, ?2, ?3)")?

@@ -1,9 +1,10 @@
 //! The name of a content.
 
 use std::fmt;
+use std::io::{self, Read};
 use std::str::FromStr;
 
-use ring::digest::{SHA256, SHA256_OUTPUT_LEN, digest};
+use ring::digest::{Context, SHA256, SHA256_OUTPUT_LEN, digest};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// The SHA-256 of a content (FIPS 180-4). As text: 64 hexadecimal digits, lower case.
@@ -19,6 +20,26 @@ impl Hash {
     /// The name of that content.
     pub fn of(content: &[u8]) -> Self {
         Self::from_digest(digest(&SHA256, content).as_ref())
+    }
+
+    /// The name and the size of all that `source` has.
+    ///
+    /// # Errors
+    /// The source's.
+    pub fn of_reader(mut source: impl Read) -> io::Result<(Self, u64)> {
+        let mut context = Context::new(&SHA256);
+        let (mut piece, mut size) = (vec![0; 64 << 10], 0);
+        loop {
+            match source.read(&mut piece) {
+                Ok(0) => return Ok((Self::from_digest(context.finish().as_ref()), size)),
+                Ok(length) => {
+                    context.update(piece.get(..length).unwrap_or_default());
+                    size += length as u64;
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
     }
 
     pub(crate) fn from_digest(digest: &[u8]) -> Self {

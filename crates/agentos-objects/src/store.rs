@@ -85,12 +85,7 @@ impl Objects {
 
     /// Begins to collect contents. Nothing of it is kept before [`Batch::commit`].
     pub fn batch(&self) -> Batch<'_> {
-        Batch::new(self, true)
-    }
-
-    /// Begins to name contents that will not be kept, as for a plan that is only looked at.
-    pub fn names_only(&self) -> Batch<'_> {
-        Batch::new(self, false)
+        Batch::new(self)
     }
 
     /// A content of at most `limit` bytes.

@@ -44,10 +44,6 @@ fn what_is_not_committed_is_not_kept() {
     assert!(!store.has(&small).unwrap() && !store.has(&large).unwrap());
     let left = std::fs::read_dir(directory.path().join("objects/large")).unwrap().count();
     assert_eq!(left, 0, "a draft was left behind");
-    let mut names = store.names_only();
-    assert_eq!(names.put(b"small").unwrap(), small);
-    names.commit(1).unwrap();
-    assert!(!store.has(&small).unwrap());
 }
 
 #[test]

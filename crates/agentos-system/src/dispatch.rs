@@ -3,6 +3,7 @@
 use agentos_api::parse::ParseError;
 use agentos_api::problem::near_matches;
 use agentos_api::query::{self, Query};
+use serde::de::DeserializeOwned;
 
 use crate::QueryError;
 use crate::machine::{Machine, Viewer};
@@ -122,17 +123,25 @@ fn answer<Q: Read>(machine: &Machine, viewer: Viewer, args: &[u8]) -> Result<Vec
 }
 
 fn parse<Q: Read>(args: &[u8]) -> Result<Q::Args, QueryError> {
+    let parsed = parse_arguments::<Q::Args>(args)?;
+    Q::check(&parsed)?;
+    Ok(parsed)
+}
+
+/// Arguments from a JSON object; empty means all defaults.
+///
+/// # Errors
+/// [`QueryError::InvalidArgument`], naming the field.
+pub(crate) fn parse_arguments<A: DeserializeOwned>(args: &[u8]) -> Result<A, QueryError> {
     let args = if args.is_empty() { b"{}" } else { args };
-    let parsed = agentos_api::parse::json(args).map_err(|error| match error {
+    agentos_api::parse::json(args).map_err(|error| match error {
         ParseError::Data { field, reason } if !field.is_empty() => {
             QueryError::InvalidArgument { field, reason }
         }
         ParseError::Data { reason, .. } | ParseError::Syntax { reason } => {
             QueryError::invalid("args", reason)
         }
-    })?;
-    Q::check(&parsed)?;
-    Ok(parsed)
+    })
 }
 
 #[cfg(test)]

@@ -2,10 +2,13 @@
 //!
 //! [`Machine::query`] answers a query of [`agentos_api::query`] by name, from JSON arguments to JSON bytes. Everything
 //! comes from the kernel and from system services directly; a program is run only where there is no interface.
-//! Nothing here changes the machine, prints, or reads its own environment. Every answer is bounded in size and time.
+//! Queries change nothing. [`Machine::plan`] turns mutations of [`agentos_api::mutation`] into a plan and a [`change::Script`],
+//! which is what changes the machine, and back. Nothing here prints or reads its own environment. Every answer is bounded in
+//! size and time.
 
 mod accounts;
 mod bus;
+pub mod change;
 mod dispatch;
 mod error;
 mod files;

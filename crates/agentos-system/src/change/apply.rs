@@ -1,0 +1,179 @@
+//! Making a change, and finding out how far one was made.
+
+use std::collections::HashMap;
+
+use super::context::Context;
+use super::error::ChangeError;
+use super::script::Script;
+use super::transition::{Position, Transit, Transition};
+
+/// What became of a change that was made.
+#[derive(Debug)]
+pub enum Made {
+    /// All of it was made.
+    All,
+    /// It was not; what had been made was taken back.
+    TakenBack {
+        /// Why.
+        error: ChangeError,
+    },
+    /// It was not, and what had been made could not be taken back.
+    Stuck {
+        /// Why it was not made.
+        error: ChangeError,
+        /// What is left, and why it could not be taken back.
+        left: Vec<String>,
+    },
+}
+
+/// How far a change was made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Progress {
+    /// Nothing of it.
+    Nothing,
+    /// The first so many transitions.
+    Part(usize),
+    /// All of it.
+    All,
+    /// What is there fits none of these; with what was found.
+    Unclear(Vec<String>),
+}
+
+impl Script {
+    /// Makes all of it, in order; takes back what was made where one transition fails. `before_each` is told the number of
+    /// the transition that is made next.
+    pub fn make(&self, context: &Context<'_>, mut before_each: impl FnMut(usize)) -> Made {
+        let transitions: Vec<&Transition> = self.transitions().collect();
+        for (number, transition) in transitions.iter().enumerate() {
+            before_each(number);
+            if let Err(error) = transition.apply(context) {
+                let done = transitions.get(..number).unwrap_or_default();
+                let left = take_back(done, context);
+                return if left.is_empty() {
+                    Made::TakenBack { error }
+                } else {
+                    Made::Stuck { error, left }
+                };
+            }
+        }
+        Made::All
+    }
+
+    /// Whether the machine is as it was when this was planned.
+    ///
+    /// # Errors
+    /// [`ChangeError::Moved`] names the first thing that is not; what cannot be read.
+    pub fn check(&self, context: &Context<'_>) -> Result<(), ChangeError> {
+        let mut seen = std::collections::HashSet::new();
+        for transition in self.transitions() {
+            let thing = transition.on();
+            if !seen.insert(thing.clone()) {
+                continue;
+            }
+            let found = match transition.position(context)? {
+                Position::Before | Position::Unknowable => continue,
+                Position::After => transition.effect(context).after,
+                Position::Elsewhere(found) => found,
+            };
+            return Err(ChangeError::Moved { what: thing, planned: transition.effect(context).before, found });
+        }
+        Ok(())
+    }
+
+    /// How far it was made, from what is there: for after a cut. Removes what a cut left half made beside it.
+    ///
+    /// # Errors
+    /// What cannot be read.
+    pub fn progress(&self, context: &Context<'_>) -> Result<Progress, ChangeError> {
+        let transitions: Vec<&Transition> = self.transitions().collect();
+        transitions.iter().for_each(|transition| transition.clean(context));
+        let mut by_thing: HashMap<String, Vec<usize>> = HashMap::new();
+        for (number, transition) in transitions.iter().enumerate() {
+            by_thing.entry(transition.on()).or_default().push(number);
+        }
+        let mut done = vec![None; transitions.len()];
+        let mut unclear = Vec::new();
+        for (thing, numbers) in &by_thing {
+            match count_done(&transitions, numbers, context)? {
+                Count::Done(count) => {
+                    for (nth, &number) in numbers.iter().enumerate() {
+                        if let Some(slot) = done.get_mut(number) {
+                            *slot = Some(nth < count);
+                        }
+                    }
+                }
+                Count::Unknowable => {}
+                Count::Elsewhere(found) => unclear.push(format!("{thing} is {found}")),
+            }
+        }
+        if !unclear.is_empty() {
+            unclear.sort();
+            return Ok(Progress::Unclear(unclear));
+        }
+        Ok(prefix(&transitions, &done))
+    }
+
+    /// Takes back the first `count` transitions, the last of them first. What is left, and why.
+    pub fn take_back(&self, count: usize, context: &Context<'_>) -> Vec<String> {
+        let transitions: Vec<&Transition> = self.transitions().take(count).collect();
+        take_back(&transitions, context)
+    }
+}
+
+enum Count {
+    /// The first so many of a thing's transitions were made.
+    Done(usize),
+    Unknowable,
+    Elsewhere(String),
+}
+
+fn count_done(
+    transitions: &[&Transition],
+    numbers: &[usize],
+    context: &Context<'_>,
+) -> Result<Count, ChangeError> {
+    let mut found = String::new();
+    for (nth, &number) in numbers.iter().enumerate().rev() {
+        let Some(transition) = transitions.get(number) else { continue };
+        match transition.position(context)? {
+            Position::After => return Ok(Count::Done(nth + 1)),
+            Position::Before => return Ok(Count::Done(nth)),
+            Position::Unknowable => return Ok(Count::Unknowable),
+            Position::Elsewhere(state) => found = state,
+        }
+    }
+    Ok(Count::Elsewhere(found))
+}
+
+/// Transitions are made in order, so what is done is a beginning of the list; one that cannot be told is as its neighbours.
+fn prefix(transitions: &[&Transition], done: &[Option<bool>]) -> Progress {
+    let count = done.iter().rposition(|done| *done == Some(true)).map_or(0, |last| last + 1);
+    let (first, rest) = done.split_at(count.min(done.len()));
+    let name = |number: usize| transitions.get(number).map_or_else(String::new, |it| it.on());
+    if let Some(gap) = first.iter().position(|done| *done == Some(false)) {
+        return Progress::Unclear(vec![format!("{} is as before, though what follows it was done", name(gap))]);
+    }
+    // Where the next one cannot be told, it may have been done.
+    if rest.first() == Some(&None) {
+        return Progress::Unclear(vec![format!("whether {} was done cannot be told", name(count))]);
+    }
+    match count {
+        0 => Progress::Nothing,
+        all if all == done.len() => Progress::All,
+        part => Progress::Part(part),
+    }
+}
+
+fn take_back(done: &[&Transition], context: &Context<'_>) -> Vec<String> {
+    let mut left = Vec::new();
+    for transition in done.iter().rev() {
+        let result = match transition.reversed() {
+            Ok(back) => back.apply(context).map_err(|error| crate::text::chain(&error)),
+            Err(reason) => Err(reason.0),
+        };
+        if let Err(reason) = result {
+            left.push(format!("{}: {reason}", transition.on()));
+        }
+    }
+    left
+}

@@ -1,0 +1,31 @@
+//! Changing the machine: what a mutation would do is planned as transitions, and those are made, looked up and reversed.
+//!
+//! A [`Transition`] is one thing of the machine with the state it has and the state it shall have. That is all there is to
+//! a change: its plan shows both states, an approval binds to them, making it goes from the one to the other and refuses
+//! where the first is not found, undoing goes back, and after a cut the thing itself says how far it was.
+//!
+//! A mutation only plans. It is a function from arguments to transitions ([`Plan`], one file a family in `mutations/`).
+
+mod apply;
+mod context;
+mod diff;
+mod dispatch;
+mod error;
+mod file;
+mod mutations;
+mod planner;
+mod protect;
+mod plan;
+mod script;
+mod transition;
+
+pub use apply::{Made, Progress};
+pub use context::Context;
+pub use dispatch::mutation_names;
+pub use error::ChangeError;
+pub use script::{Prepared, Script, Touched};
+pub use transition::{Position, Transition};
+
+pub(crate) use dispatch::Plan;
+pub(crate) use planner::Planner;
+pub(crate) use transition::{Irreversible, Transit};

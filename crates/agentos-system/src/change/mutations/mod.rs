@@ -1,0 +1,3 @@
+//! The mutations, one file a family: from arguments to transitions.
+
+mod file;

@@ -1,0 +1,167 @@
+//! What a mutation collects while it plans.
+
+use std::collections::HashSet;
+
+use agentos_api::change::{Risk, Undo};
+use agentos_objects::Batch;
+
+use super::context::Context;
+use super::error::ChangeError;
+use super::file::FileOverlay;
+use super::transition::{Position, Transit, Transition};
+use crate::machine::{Machine, Viewer};
+
+/// Most transitions of one change: one a file of a folder that is deleted.
+const MOST_TRANSITIONS: usize = 50_000;
+
+/// One change while it is planned: what the earlier steps would do is taken into account by the later ones.
+pub(crate) struct Planner<'p> {
+    /// The machine.
+    pub(crate) machine: &'p Machine,
+    /// Who asks.
+    pub(crate) viewer: &'p Viewer,
+    /// Contents that will be needed to make it, and to take it back.
+    pub(crate) batch: Batch<'p>,
+    /// Transitions of this and earlier steps.
+    transitions: Vec<Transition>,
+    /// What they act on.
+    things: HashSet<String>,
+    /// How they leave the paths they act on.
+    pub(super) files: FileOverlay,
+    step: Draft,
+}
+
+/// What one step says about itself.
+#[derive(Debug)]
+pub(super) struct Draft {
+    pub(super) first: usize,
+    pub(super) summary: String,
+    pub(super) risk: Risk,
+    pub(super) undo: Undo,
+    pub(super) not_covered: Vec<String>,
+    pub(super) asked: Vec<Vec<u8>>,
+}
+
+impl Draft {
+    const fn beginning_at(first: usize) -> Self {
+        Self {
+            first,
+            summary: String::new(),
+            risk: Risk::Read,
+            undo: Undo::Exact,
+            not_covered: Vec::new(),
+            asked: Vec::new(),
+        }
+    }
+}
+
+impl<'p> Planner<'p> {
+    pub(super) fn new(machine: &'p Machine, viewer: &'p Viewer, batch: Batch<'p>) -> Self {
+        Self { machine, viewer, batch, transitions: Vec::new(), things: HashSet::new(), files: FileOverlay::default(), step: Draft::beginning_at(0) }
+    }
+
+    /// The machine with the store.
+    pub(crate) fn context(&self) -> Context<'p> {
+        Context { machine: self.machine, objects: self.batch.store() }
+    }
+
+    /// What the step does, in a sentence.
+    pub(crate) fn summary(&mut self, text: impl Into<String>) {
+        self.step.summary = text.into();
+    }
+
+    /// The step can do that much harm, at least.
+    pub(crate) fn risk(&mut self, risk: Risk) {
+        self.step.risk = self.step.risk.max(risk);
+    }
+
+    /// Taking the step back does not bring this back. The first reason stays.
+    pub(crate) fn undo_is_partial(&mut self, because: impl Into<String>) {
+        if self.step.undo == Undo::Exact {
+            self.step.undo = Undo::Partial { because: because.into() };
+        }
+    }
+
+    /// The step cannot be taken back.
+    pub(crate) fn undo_is_impossible(&mut self, because: impl Into<String>) {
+        if !matches!(self.step.undo, Undo::Impossible { .. }) {
+            self.step.undo = Undo::Impossible { because: because.into() };
+        }
+    }
+
+    /// Something that the plan cannot foresee.
+    pub(crate) fn not_covered(&mut self, text: impl Into<String>) {
+        self.step.not_covered.push(text.into());
+    }
+
+    /// A path as it was asked for, for the policy's rules.
+    pub(crate) fn asked_for(&mut self, path: &[u8]) {
+        self.step.asked.push(path.to_vec());
+    }
+
+    /// Adds a transition. It is left out where it would change nothing.
+    ///
+    /// # Errors
+    /// [`ChangeError::Refused`] when there are too many.
+    pub(crate) fn add(&mut self, transition: Transition) -> Result<(), ChangeError> {
+        if self.transitions.len() >= MOST_TRANSITIONS {
+            return Err(ChangeError::refused(format!(
+                "this would change more than {MOST_TRANSITIONS} things at once; do it in parts"
+            )));
+        }
+        if let Some(left) = transition.leaves_behind() {
+            self.undo_is_partial(left);
+        }
+        if let Err(reason) = transition.reversed() {
+            self.undo_is_impossible(reason.0);
+        }
+        self.files.see(&transition);
+        self.things.insert(transition.on());
+        self.transitions.push(transition);
+        Ok(())
+    }
+
+    /// What is planned so far, newest first: a later step sees what the earlier ones leave.
+    pub(crate) fn planned(&self) -> impl Iterator<Item = &Transition> {
+        self.transitions.iter().rev()
+    }
+
+    /// Whether a planned transition leaves `on` in some state; then the machine's own is of no interest.
+    pub(crate) fn is_planned(&self, on: &str) -> bool {
+        self.things.contains(on)
+    }
+
+    /// Adds the way back of what an earlier change did, the last first.
+    pub(super) fn reverse(&mut self, done: &[&Transition]) -> Result<(), ChangeError> {
+        for transition in done.iter().rev() {
+            let back = transition.reversed().map_err(|reason| {
+                ChangeError::refused(format!("{} cannot be taken back: {}", transition.on(), reason.0))
+            })?;
+            if !self.is_planned(&back.on()) {
+                match back.position(&self.context())? {
+                    // Somebody did it by hand.
+                    Position::After => continue,
+                    Position::Before | Position::Unknowable => {}
+                    Position::Elsewhere(found) => {
+                        let planned = back.effect(&self.context()).before;
+                        return Err(ChangeError::Moved { what: back.on(), planned, found });
+                    }
+                }
+            }
+            self.add(back)?;
+        }
+        Ok(())
+    }
+
+    /// Ends a step, begins the next, and answers what the first said of itself with its transitions.
+    pub(super) fn end_step(&mut self) -> (Draft, Vec<Transition>) {
+        let next = Draft::beginning_at(self.transitions.len());
+        let ended = std::mem::replace(&mut self.step, next);
+        let transitions = self.transitions.get(ended.first..).unwrap_or_default().to_vec();
+        (ended, transitions)
+    }
+
+    pub(super) fn into_batch(self) -> Batch<'p> {
+        self.batch
+    }
+}

@@ -1,0 +1,63 @@
+//! A change that is planned: what people see of it, and what is carried out.
+
+use agentos_api::change;
+use serde::{Deserialize, Serialize};
+
+use super::transition::{Transit, Transition};
+
+/// What is carried out: each step's transitions, in order. Kept as JSON with the change.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Script {
+    /// One list a step.
+    pub steps: Vec<Vec<Transition>>,
+}
+
+impl Script {
+    /// All transitions, in order.
+    pub fn transitions(&self) -> impl DoubleEndedIterator<Item = &Transition> {
+        self.steps.iter().flatten()
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.steps.iter().map(Vec::len).sum()
+    }
+
+    /// Nothing would change.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// What it acts on, each once, in order.
+    pub fn things(&self) -> Vec<String> {
+        let mut things: Vec<String> = Vec::new();
+        let mut seen = std::collections::HashSet::new();
+        for transition in self.transitions() {
+            let thing = transition.on();
+            if seen.insert(thing.clone()) {
+                things.push(thing);
+            }
+        }
+        things
+    }
+}
+
+/// What one step acts on, for the policy's rules.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Touched {
+    /// Paths it writes to: as they were asked for, and as they are once links are followed.
+    pub paths: Vec<Vec<u8>>,
+    /// systemd units.
+    pub units: Vec<String>,
+}
+
+/// A change that is planned and not made.
+#[derive(Clone, Debug)]
+pub struct Prepared {
+    /// What people see.
+    pub plan: change::Plan,
+    /// What is carried out.
+    pub script: Script,
+    /// What each step acts on.
+    pub touched: Vec<Touched>,
+}

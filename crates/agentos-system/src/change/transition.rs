@@ -1,0 +1,136 @@
+//! One thing of the machine, from one state to another.
+
+use agentos_api::change::Effect;
+use serde::{Deserialize, Serialize};
+
+use super::context::Context;
+use super::error::ChangeError;
+use super::file::{FileTransition, Rename};
+
+/// Where a thing is, as seen from a transition of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Position {
+    /// In the state that the transition begins with.
+    Before,
+    /// In the state that it ends with.
+    After,
+    /// In neither; with the state it is in, in words.
+    Elsewhere(String),
+    /// It cannot be told: nothing that stays shows whether it was done.
+    Unknowable,
+}
+
+/// Why a transition has no way back.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Irreversible(pub(crate) String);
+
+/// What each kind of transition can do.
+pub(crate) trait Transit: Sized {
+    /// The thing: the same text for the same thing in every change, such as `file /etc/hosts`. Two transitions with the
+    /// same text depend on one another in their order.
+    fn on(&self) -> String;
+
+    /// The difference, as people read it.
+    fn effect(&self, context: &Context<'_>) -> Effect;
+
+    /// Where the thing is. Reads only.
+    ///
+    /// # Errors
+    /// [`ChangeError::Reading`] when that cannot be found out.
+    fn position(&self, context: &Context<'_>) -> Result<Position, ChangeError>;
+
+    /// Goes from the first state to the second, durably. Either all of it is done when this returns, or nothing.
+    ///
+    /// # Errors
+    /// [`ChangeError::Moved`] where the thing is not in the first state; [`ChangeError::Failed`] where the machine refuses.
+    fn apply(&self, context: &Context<'_>) -> Result<(), ChangeError>;
+
+    /// The way back.
+    ///
+    /// # Errors
+    /// [`Irreversible`] where there is none.
+    fn reversed(&self) -> Result<Self, Irreversible>;
+
+    /// Removes what a cut left half made beside the thing.
+    fn clean(&self, _context: &Context<'_>) {}
+
+    /// The paths it writes to, for the policy's rules.
+    fn paths(&self) -> Vec<Vec<u8>> {
+        Vec::new()
+    }
+
+    /// The systemd units it acts on, for the policy's rules.
+    fn units(&self) -> Vec<String> {
+        Vec::new()
+    }
+
+    /// What stays different after it was taken back.
+    fn leaves_behind(&self) -> Option<String> {
+        None
+    }
+}
+
+/// Declares the kinds: an enumeration whose every operation is its variant's.
+macro_rules! transitions {
+    ($($(#[$doc:meta])* $variant:ident($kind:ty),)*) => {
+        /// One thing of the machine, from one state to another. Kept as JSON with the change that made it.
+        #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+        #[serde(tag = "kind", rename_all = "snake_case")]
+        #[expect(private_interfaces, reason = "what a transition is made of is nobody's business")]
+        pub enum Transition {
+            $($(#[$doc])* $variant($kind),)*
+        }
+
+        impl Transit for Transition {
+            fn on(&self) -> String {
+                match self { $(Self::$variant(it) => it.on(),)* }
+            }
+
+            fn effect(&self, context: &Context<'_>) -> Effect {
+                match self { $(Self::$variant(it) => it.effect(context),)* }
+            }
+
+            fn position(&self, context: &Context<'_>) -> Result<Position, ChangeError> {
+                match self { $(Self::$variant(it) => it.position(context),)* }
+            }
+
+            fn apply(&self, context: &Context<'_>) -> Result<(), ChangeError> {
+                match self { $(Self::$variant(it) => it.apply(context),)* }
+            }
+
+            fn reversed(&self) -> Result<Self, Irreversible> {
+                match self { $(Self::$variant(it) => it.reversed().map(Self::$variant),)* }
+            }
+
+            fn clean(&self, context: &Context<'_>) {
+                match self { $(Self::$variant(it) => it.clean(context),)* }
+            }
+
+            fn paths(&self) -> Vec<Vec<u8>> {
+                match self { $(Self::$variant(it) => it.paths(),)* }
+            }
+
+            fn units(&self) -> Vec<String> {
+                match self { $(Self::$variant(it) => it.units(),)* }
+            }
+
+            fn leaves_behind(&self) -> Option<String> {
+                match self { $(Self::$variant(it) => it.leaves_behind(),)* }
+            }
+        }
+    };
+}
+
+transitions! {
+    /// A path of the file system: what has it, and with which content and attributes.
+    File(FileTransition),
+    /// Something gets another path.
+    Rename(Rename),
+}
+
+impl Transition {
+    /// The thing, as in [`Effect::on`].
+    pub fn thing(&self) -> String {
+        self.on()
+    }
+}
