@@ -55,9 +55,7 @@ pub struct MutateRequest {
 }
 
 /// How much harm a change can do.
-#[derive(
-    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
-)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Risk {
     /// Nothing changes.
@@ -135,6 +133,10 @@ pub struct PlannedStep {
     pub effects: Vec<Effect>,
     /// How many there are.
     pub effects_total: u64,
+    /// It may lock the person out (firewall, network, ssh, who may log in): once made, it is taken back by itself unless
+    /// somebody confirms it over a new connection.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub can_lock_out: bool,
     /// What the plan cannot foresee: programs that notice, state that is not covered.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub not_covered: Vec<String>,
@@ -166,6 +168,8 @@ pub enum Status {
     Waiting,
     /// It is being made.
     Applying,
+    /// It was made, and is taken back by itself unless somebody confirms it in time.
+    Unconfirmed,
     /// It was made.
     Applied,
     /// It was not made; what of it had been made was taken back, unless `outcome` says otherwise.
@@ -187,6 +191,7 @@ impl Status {
             Self::Planned => "planned",
             Self::Waiting => "waiting",
             Self::Applying => "applying",
+            Self::Unconfirmed => "unconfirmed",
             Self::Applied => "applied",
             Self::Failed => "failed",
             Self::Denied => "denied",
@@ -198,7 +203,7 @@ impl Status {
 
     /// Nothing will happen to it by itself or by a yes.
     pub const fn is_final(self) -> bool {
-        !matches!(self, Self::Waiting | Self::Applying)
+        !matches!(self, Self::Waiting | Self::Applying | Self::Unconfirmed)
     }
 }
 
@@ -234,7 +239,7 @@ pub struct Change {
     pub updated: String,
     /// What it does.
     pub plan: Plan,
-    /// Until when it waits for a yes: UTC, RFC 3339.
+    /// Until when it waits for a yes, or, unconfirmed, when it is taken back: UTC, RFC 3339.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires: Option<String>,
     /// Who or what decided.

@@ -19,8 +19,8 @@ pub mod schema;
 pub mod tool;
 
 pub use bounded::Bounded;
-pub use problem::{Code, Problem};
 pub use mutation::Mutation;
+pub use problem::{Code, Problem};
 pub use query::Query;
 
 /// Largest request body agentd reads, in bytes. A larger one is refused with 413 before it is parsed.

@@ -159,7 +159,11 @@ impl<'s> Batch<'s> {
     }
 }
 
-fn make_room(transaction: &Transaction<'_>, quota: u64, holder: u64) -> rusqlite::Result<(Evicted, Vec<Hash>)> {
+fn make_room(
+    transaction: &Transaction<'_>,
+    quota: u64,
+    holder: u64,
+) -> rusqlite::Result<(Evicted, Vec<Hash>)> {
     let (mut evicted, mut gone) = (Evicted::default(), Vec::new());
     loop {
         let bytes: i64 =
@@ -167,10 +171,11 @@ fn make_room(transaction: &Transaction<'_>, quota: u64, holder: u64) -> rusqlite
         if bytes.unsigned_abs() <= quota {
             return Ok((evicted, gone));
         }
-        let oldest: Option<i64> =
-            transaction.query_row("SELECT min(holder) FROM holds WHERE holder <> ?1", [signed(holder)], |row| {
-                row.get(0)
-            })?;
+        let oldest: Option<i64> = transaction.query_row(
+            "SELECT min(holder) FROM holds WHERE holder <> ?1",
+            [signed(holder)],
+            |row| row.get(0),
+        )?;
         let Some(oldest) = oldest else { return Ok((evicted, gone)) };
         transaction.execute("DELETE FROM holds WHERE holder = ?1", [oldest])?;
         gone.extend(remove_unheld(transaction)?);

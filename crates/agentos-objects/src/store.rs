@@ -63,8 +63,9 @@ impl Objects {
     /// # Errors
     /// [`ObjectError::Io`], [`ObjectError::Database`].
     pub fn open(options: &Options) -> Result<Self, ObjectError> {
-        let files = Files::open(options.directory.join("large"))
-            .or_else(|_| make(&options.directory).and_then(|()| Files::open(options.directory.join("large"))))?;
+        let files = Files::open(options.directory.join("large")).or_else(|_| {
+            make(&options.directory).and_then(|()| Files::open(options.directory.join("large")))
+        })?;
         let connection = Connection::open(options.directory.join("objects.db"))?;
         connection.busy_timeout(std::time::Duration::from_secs(5))?;
         connection.pragma_update(None, "trusted_schema", "OFF")?;
@@ -196,9 +197,11 @@ impl Objects {
     fn row(&self, hash: &Hash) -> Result<(u64, Option<Vec<u8>>), ObjectError> {
         let row = self
             .lock()
-            .query_row("SELECT size, content FROM objects WHERE hash = ?1", [hash.as_bytes().as_slice()], |row| {
-                Ok((row.get::<_, i64>(0)?.unsigned_abs(), row.get(1)?))
-            })
+            .query_row(
+                "SELECT size, content FROM objects WHERE hash = ?1",
+                [hash.as_bytes().as_slice()],
+                |row| Ok((row.get::<_, i64>(0)?.unsigned_abs(), row.get(1)?)),
+            )
             .optional()?;
         row.ok_or(ObjectError::Missing(*hash))
     }
@@ -220,7 +223,8 @@ pub(crate) fn remove_unheld(connection: &Connection) -> rusqlite::Result<Vec<Has
         "DELETE FROM objects WHERE NOT EXISTS (SELECT 1 FROM holds WHERE holds.hash = objects.hash)
          RETURNING hash, content IS NULL",
     )?;
-    let rows = statement.query_map(params![], |row| Ok((row.get::<_, Vec<u8>>(0)?, row.get::<_, bool>(1)?)))?;
+    let rows =
+        statement.query_map(params![], |row| Ok((row.get::<_, Vec<u8>>(0)?, row.get::<_, bool>(1)?)))?;
     let mut gone = Vec::new();
     for row in rows {
         let (hash, is_file) = row?;

@@ -49,11 +49,7 @@ impl Script {
             if let Err(error) = transition.apply(context) {
                 let done = transitions.get(..number).unwrap_or_default();
                 let left = take_back(done, context);
-                return if left.is_empty() {
-                    Made::TakenBack { error }
-                } else {
-                    Made::Stuck { error, left }
-                };
+                return if left.is_empty() { Made::TakenBack { error } } else { Made::Stuck { error, left } };
             }
         }
         Made::All
@@ -75,7 +71,11 @@ impl Script {
                 Position::After => transition.effect(context).after,
                 Position::Elsewhere(found) => found,
             };
-            return Err(ChangeError::Moved { what: thing, planned: transition.effect(context).before, found });
+            return Err(ChangeError::Moved {
+                what: thing,
+                planned: transition.effect(context).before,
+                found,
+            });
         }
         Ok(())
     }
@@ -151,7 +151,10 @@ fn prefix(transitions: &[&Transition], done: &[Option<bool>]) -> Progress {
     let (first, rest) = done.split_at(count.min(done.len()));
     let name = |number: usize| transitions.get(number).map_or_else(String::new, |it| it.on());
     if let Some(gap) = first.iter().position(|done| *done == Some(false)) {
-        return Progress::Unclear(vec![format!("{} is as before, though what follows it was done", name(gap))]);
+        return Progress::Unclear(vec![format!(
+            "{} is as before, though what follows it was done",
+            name(gap)
+        )]);
     }
     // Where the next one cannot be told, it may have been done.
     if rest.first() == Some(&None) {

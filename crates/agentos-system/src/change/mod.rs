@@ -13,9 +13,9 @@ mod dispatch;
 mod error;
 mod file;
 mod mutations;
+mod plan;
 mod planner;
 mod protect;
-mod plan;
 mod script;
 mod transition;
 
@@ -27,5 +27,3 @@ pub use script::{Prepared, Script, Touched};
 pub use transition::{Position, Transition};
 
 pub(crate) use dispatch::Plan;
-pub(crate) use planner::Planner;
-pub(crate) use transition::{Irreversible, Transit};

@@ -29,7 +29,8 @@ impl Machine {
         let mut planner = Planner::new(self, viewer, batch);
         let mut parts = Vec::with_capacity(steps.len());
         for step in steps {
-            let args = serde_json::to_vec(&step.args).map_err(|error| ChangeError::invalid("args", error.to_string()))?;
+            let args = serde_json::to_vec(&step.args)
+                .map_err(|error| ChangeError::invalid("args", error.to_string()))?;
             dispatch::plan(&mut planner, &step.mutation, &args)?;
             parts.push(Part::end(&mut planner, step.mutation.clone(), shown(&step.args)));
         }
@@ -62,7 +63,8 @@ impl Machine {
     /// # Errors
     /// [`ChangeError::UnknownMutation`], or the argument at fault.
     pub fn check_mutation(&self, step: &Step) -> Result<(), ChangeError> {
-        let args = serde_json::to_vec(&step.args).map_err(|error| ChangeError::invalid("args", error.to_string()))?;
+        let args = serde_json::to_vec(&step.args)
+            .map_err(|error| ChangeError::invalid("args", error.to_string()))?;
         dispatch::check(&step.mutation, &args)
     }
 }
@@ -92,7 +94,7 @@ fn finish<'p>(
     let (mut script, mut touched) = (Script::default(), Vec::with_capacity(parts.len()));
     for part in parts {
         let Part { mutation, args, draft, transitions } = part;
-        let Draft { mut summary, mut risk, undo, not_covered, asked, .. } = draft;
+        let Draft { mut summary, mut risk, undo, can_lock_out, not_covered, asked, .. } = draft;
         if transitions.is_empty() {
             risk = Risk::Read;
             summary.push_str(" (it is so already: nothing would change)");
@@ -113,6 +115,7 @@ fn finish<'p>(
             undo,
             effects,
             effects_total: transitions.len() as u64,
+            can_lock_out: can_lock_out && !transitions.is_empty(),
             not_covered,
         });
         script.steps.push(transitions);

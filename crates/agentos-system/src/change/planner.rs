@@ -38,6 +38,7 @@ pub(super) struct Draft {
     pub(super) summary: String,
     pub(super) risk: Risk,
     pub(super) undo: Undo,
+    pub(super) can_lock_out: bool,
     pub(super) not_covered: Vec<String>,
     pub(super) asked: Vec<Vec<u8>>,
 }
@@ -49,6 +50,7 @@ impl Draft {
             summary: String::new(),
             risk: Risk::Read,
             undo: Undo::Exact,
+            can_lock_out: false,
             not_covered: Vec::new(),
             asked: Vec::new(),
         }
@@ -57,7 +59,15 @@ impl Draft {
 
 impl<'p> Planner<'p> {
     pub(super) fn new(machine: &'p Machine, viewer: &'p Viewer, batch: Batch<'p>) -> Self {
-        Self { machine, viewer, batch, transitions: Vec::new(), things: HashSet::new(), files: FileOverlay::default(), step: Draft::beginning_at(0) }
+        Self {
+            machine,
+            viewer,
+            batch,
+            transitions: Vec::new(),
+            things: HashSet::new(),
+            files: FileOverlay::default(),
+            step: Draft::beginning_at(0),
+        }
     }
 
     /// The machine with the store.
@@ -87,6 +97,12 @@ impl<'p> Planner<'p> {
         if !matches!(self.step.undo, Undo::Impossible { .. }) {
             self.step.undo = Undo::Impossible { because: because.into() };
         }
+    }
+
+    /// The step may lock the person out: it is taken back by itself unless it is confirmed.
+    pub(crate) fn can_lock_out(&mut self) {
+        self.step.can_lock_out = true;
+        self.risk(Risk::Destructive);
     }
 
     /// Something that the plan cannot foresee.
@@ -119,11 +135,6 @@ impl<'p> Planner<'p> {
         self.things.insert(transition.on());
         self.transitions.push(transition);
         Ok(())
-    }
-
-    /// What is planned so far, newest first: a later step sees what the earlier ones leave.
-    pub(crate) fn planned(&self) -> impl Iterator<Item = &Transition> {
-        self.transitions.iter().rev()
     }
 
     /// Whether a planned transition leaves `on` in some state; then the machine's own is of no interest.

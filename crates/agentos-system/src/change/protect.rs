@@ -24,7 +24,8 @@ const FOLDERS: [&str; 9] = [
     "/var/lib/openclaw/.openclaw",
 ];
 /// Programs of agentd's.
-const PROGRAMS: [&str; 4] = ["/usr/bin/agentd", "/usr/bin/agentctl", "/usr/bin/agentos-rehearsal", "/usr/sbin/agentos-setup"];
+const PROGRAMS: [&str; 4] =
+    ["/usr/bin/agentd", "/usr/bin/agentctl", "/usr/bin/agentos-rehearsal", "/usr/sbin/agentos-setup"];
 /// Where systemd looks for units and what drops into them (systemd.unit(5)).
 const UNIT_FOLDERS: [&str; 8] = [
     "/etc/systemd/system",
@@ -153,7 +154,11 @@ mod tests {
         ] {
             assert!(is_own_unit(path.as_bytes()), "{path}");
         }
-        for path in ["/etc/systemd/system/nginx.service", "/etc/systemd/system/agentdx.service", "/srv/agentd.service"] {
+        for path in [
+            "/etc/systemd/system/nginx.service",
+            "/etc/systemd/system/agentdx.service",
+            "/srv/agentd.service",
+        ] {
             assert!(!is_own_unit(path.as_bytes()), "{path}");
         }
     }

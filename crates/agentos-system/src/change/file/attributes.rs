@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use rustix::fd::AsFd;
-use rustix::fs::{Gid, Mode, Statx, Uid, XattrFlags, fchmod, fchown, fgetxattr, flistxattr, fremovexattr, fsetxattr};
+use rustix::fs::{
+    Gid, Mode, Statx, Uid, XattrFlags, fchmod, fchown, fgetxattr, flistxattr, fremovexattr, fsetxattr,
+};
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 

@@ -3,11 +3,11 @@
 use std::fs::File;
 use std::io::Write;
 
-use agentos_objects::{Objects, ObjectError};
+use agentos_objects::{ObjectError, Objects};
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::fs::{
-    AtFlags, FileType, Gid, Mode, OFlags, Timespec, Timestamps, Uid, UTIME_OMIT, chownat, fsync, futimens, mkdirat,
-    mknodat, openat, symlinkat, unlinkat,
+    AtFlags, FileType, Gid, Mode, OFlags, Timespec, Timestamps, UTIME_OMIT, Uid, chownat, fsync, futimens,
+    mkdirat, mknodat, openat, symlinkat, unlinkat,
 };
 use rustix::io::Errno;
 
@@ -79,7 +79,8 @@ pub(super) fn build<'f>(
             own(folder, &made.name, FileType::Symlink, *uid, *gid).map_err(failed)?;
         }
         FileState::Pipe { attributes } => {
-            mknodat(folder, &made.name, FileType::Fifo, Mode::from_raw_mode(attributes.mode), 0).map_err(failed)?;
+            mknodat(folder, &made.name, FileType::Fifo, Mode::from_raw_mode(attributes.mode), 0)
+                .map_err(failed)?;
             own(folder, &made.name, FileType::Fifo, attributes.uid, attributes.gid).map_err(failed)?;
         }
     }
@@ -115,6 +116,9 @@ fn set_modified(file: &File, seconds: i64, nanoseconds: u32) -> Result<(), Errno
     let last_access = Timespec { tv_sec: 0, tv_nsec: UTIME_OMIT };
     futimens(
         file,
-        &Timestamps { last_access, last_modification: Timespec { tv_sec: seconds, tv_nsec: nanoseconds.into() } },
+        &Timestamps {
+            last_access,
+            last_modification: Timespec { tv_sec: seconds, tv_nsec: nanoseconds.into() },
+        },
     )
 }

@@ -38,7 +38,10 @@ impl FileOverlay {
     /// As [`FileState::read`]; [`ChangeError::Refused`] at or below something that an earlier step moves.
     pub(crate) fn state(&self, place: &Place, batch: &mut Batch<'_>) -> Result<FileState, ChangeError> {
         let below = |above: &Place| {
-            place.as_bytes().strip_prefix(above.as_bytes()).is_some_and(|rest| matches!(rest.first(), None | Some(b'/')))
+            place
+                .as_bytes()
+                .strip_prefix(above.as_bytes())
+                .is_some_and(|rest| matches!(rest.first(), None | Some(b'/')))
         };
         if let Some(moved) = self.moved.iter().find(|moved| below(moved)) {
             return Err(ChangeError::refused(format!(
@@ -55,7 +58,9 @@ impl FileOverlay {
 
     /// An earlier step leaves a folder there.
     pub(crate) fn is_folder(&self, path: &[u8]) -> bool {
-        self.states.iter().any(|(place, state)| place.as_bytes() == path && matches!(state, FileState::Folder { .. }))
+        self.states
+            .iter()
+            .any(|(place, state)| place.as_bytes() == path && matches!(state, FileState::Folder { .. }))
     }
 
     /// An earlier step acts on it.

@@ -60,7 +60,10 @@ impl Place {
             return Err(ChangeError::invalid("path", "must end with a name, not with .."));
         }
         if names.iter().any(|name| name.len() > NAME_MAX) {
-            return Err(ChangeError::invalid("path", format!("a name in it is longer than {NAME_MAX} bytes")));
+            return Err(ChangeError::invalid(
+                "path",
+                format!("a name in it is longer than {NAME_MAX} bytes"),
+            ));
         }
         let mut folder = folders.iter().fold(Vec::new(), |mut path, name| {
             path.push(b'/');
@@ -112,7 +115,8 @@ impl Place {
     /// The name.
     pub(crate) fn name(&self) -> Result<CString, ChangeError> {
         // A path from an AbsolutePath or a folder's listing has no NUL.
-        CString::new(self.split().1).map_err(|_| ChangeError::invalid("path", "must not hold a NUL character"))
+        CString::new(self.split().1)
+            .map_err(|_| ChangeError::invalid("path", "must not hold a NUL character"))
     }
 
     /// A name beside it that is taken while it is changed. The same each time, so that what a cut left is found.
@@ -161,9 +165,14 @@ impl Place {
 pub(crate) fn resolve(path: &[u8]) -> Result<Vec<u8>, Errno> {
     let descriptor =
         openat2(CWD, path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty(), ResolveFlags::NO_MAGICLINKS)?;
-    let found = readlinkat(CWD, format!("/proc/self/fd/{}", descriptor.as_raw_fd()), Vec::new())?.into_bytes();
+    let found =
+        readlinkat(CWD, format!("/proc/self/fd/{}", descriptor.as_raw_fd()), Vec::new())?.into_bytes();
     // A folder that was removed, or is not below this process's root, has no path of its own.
-    if found.first() == Some(&b'/') && !found.ends_with(b" (deleted)") { Ok(found) } else { Err(Errno::NOENT) }
+    if found.first() == Some(&b'/') && !found.ends_with(b" (deleted)") {
+        Ok(found)
+    } else {
+        Err(Errno::NOENT)
+    }
 }
 
 /// Opens an absolute path, following no link.

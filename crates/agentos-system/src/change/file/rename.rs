@@ -79,7 +79,9 @@ impl Transit for Rename {
         let (from, to) = (self.is_at(&self.from)?, self.is_at(&self.to)?);
         Ok(match (from, to) {
             (true, false) if identity(&self.to)?.is_none() => Position::Before,
-            (true, false) => Position::Elsewhere(format!("there still, with something else at {}", self.to.text())),
+            (true, false) => {
+                Position::Elsewhere(format!("there still, with something else at {}", self.to.text()))
+            }
             (false, true) if identity(&self.from)?.is_none() => Position::After,
             (false, true) => Position::Elsewhere("moved, with something else in its old place".to_owned()),
             (true, true) => Position::Elsewhere("at both paths".to_owned()),
@@ -92,7 +94,11 @@ impl Transit for Rename {
         let old = self.from.open_folder().map_err(failed)?;
         let new = self.to.open_folder().map_err(failed)?;
         if let Position::Elsewhere(found) = self.position(context)? {
-            return Err(ChangeError::Moved { what: self.on(), planned: format!("at {}", self.from.text()), found });
+            return Err(ChangeError::Moved {
+                what: self.on(),
+                planned: format!("at {}", self.from.text()),
+                found,
+            });
         }
         let (old_name, new_name) = (self.from.name()?, self.to.name()?);
         match renameat_with(&old, &old_name, &new, &new_name, RenameFlags::NOREPLACE) {

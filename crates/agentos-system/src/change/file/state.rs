@@ -79,7 +79,8 @@ impl FileState {
             Ok((sha256, size)) => Ok((sha256, size, false)),
             Err(ObjectError::OverQuota { .. }) => {
                 let again = reopened(&file).map_err(|error| ChangeError::io(place.text(), error))?;
-                let (sha256, size) = Hash::of_reader(again).map_err(|error| ChangeError::io(place.text(), error))?;
+                let (sha256, size) =
+                    Hash::of_reader(again).map_err(|error| ChangeError::io(place.text(), error))?;
                 Ok((sha256, size, true))
             }
             Err(error) => Err(error.into()),
@@ -110,7 +111,11 @@ impl FileState {
     ///
     /// # Errors
     /// As [`FileState::read`].
-    pub(super) fn look_at_name(folder: &OwnedFd, name: &std::ffi::CStr, place: &Place) -> Result<Self, ChangeError> {
+    pub(super) fn look_at_name(
+        folder: &OwnedFd,
+        name: &std::ffi::CStr,
+        place: &Place,
+    ) -> Result<Self, ChangeError> {
         Self::of_name(folder, name, &place.text(), |file| named(place, file))
     }
 
@@ -132,7 +137,9 @@ impl FileState {
                 // The attributes are those of what was opened: the name may lead elsewhere by now.
                 let found = own_attributes(&file).map_err(failed)?;
                 if file_type(found.stx_mode) != FileType::RegularFile {
-                    return Err(ChangeError::refused(format!("{what} is being changed by somebody else; try again")));
+                    return Err(ChangeError::refused(format!(
+                        "{what} is being changed by somebody else; try again"
+                    )));
                 }
                 let attributes = Attributes::read(Some(&file), &found).map_err(failed)?;
                 let (sha256, size, not_kept) = take(file.into())?;

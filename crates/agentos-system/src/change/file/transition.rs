@@ -75,10 +75,9 @@ impl Transit for FileTransition {
             (FileState::Absent, to) => swap.create(to),
             (from @ FileState::Folder { .. }, FileState::Absent) => swap.remove_folder(from),
             (from, FileState::Absent) => swap.remove(from),
-            (FileState::Folder { .. }, _) | (_, FileState::Folder { .. }) => Err(ChangeError::refused(format!(
-                "{} is a folder on one side of the change only; delete it first",
-                self.on()
-            ))),
+            (FileState::Folder { .. }, _) | (_, FileState::Folder { .. }) => Err(ChangeError::refused(
+                format!("{} is a folder on one side of the change only; delete it first", self.on()),
+            )),
             (from, to) => swap.replace(from, to),
         }
     }

@@ -38,10 +38,13 @@ fn followed(planner: &mut Planner<'_>, path: &AbsolutePath) -> Result<(Place, Fi
         )));
     }
     let leads_to = file::resolve(path.as_bytes()).map_err(|_| {
-        ChangeError::refused(format!("{path} is a symbolic link to {target}, which is not there; name that itself"))
+        ChangeError::refused(format!(
+            "{path} is a symbolic link to {target}, which is not there; name that itself"
+        ))
     })?;
     let text = encode(&leads_to);
-    let leads_to = AbsolutePath::new(leads_to).map_err(|error| ChangeError::invalid("path", error.to_string()))?;
+    let leads_to =
+        AbsolutePath::new(leads_to).map_err(|error| ChangeError::invalid("path", error.to_string()))?;
     planner.not_covered(format!("{path} is a symbolic link: what is changed is {text}"));
     let place = place(planner, &leads_to)?;
     let state = planner.state(&place)?;
@@ -226,7 +229,9 @@ impl Plan for api::Move {
         }
         planner.risk(risk_at(&from).max(risk_at(&to)));
         planner.summary(format!("Moves {} to {}", from.text(), to.text()));
-        planner.not_covered("programs that have the old path in their configuration, or hold it open".to_owned());
+        planner.not_covered(
+            "programs that have the old path in their configuration, or hold it open".to_owned(),
+        );
         let rename = Rename::new(from, to)?;
         planner.add(Transition::Rename(rename))
     }
@@ -272,9 +277,9 @@ impl Plan for api::Chown {
         let accounts = &planner.machine.accounts;
         let number = |field: &str, name: &str, names: &std::collections::HashMap<u32, String>| {
             let named = names.iter().find_map(|(number, known)| (known == name).then_some(*number));
-            named.or_else(|| name.parse().ok().filter(|number| *number != u32::MAX)).ok_or_else(|| {
-                ChangeError::invalid(field, format!("there is no {field} {name:?} here"))
-            })
+            named
+                .or_else(|| name.parse().ok().filter(|number| *number != u32::MAX))
+                .ok_or_else(|| ChangeError::invalid(field, format!("there is no {field} {name:?} here")))
         };
         let uid = args.owner.as_deref().map(|name| number("owner", name, &accounts.users())).transpose()?;
         let gid = args.group.as_deref().map(|name| number("group", name, &accounts.groups())).transpose()?;

@@ -18,13 +18,16 @@ const LARGEST_APPENDED: u64 = 16 << 20;
 
 fn decoded(content: &str, encoding: ContentEncoding) -> Result<Vec<u8>, ChangeError> {
     if content.len() > MAX_CONTENT_BYTES {
-        return Err(ChangeError::invalid("content", format!("must be at most {MAX_CONTENT_BYTES} bytes long")));
+        return Err(ChangeError::invalid(
+            "content",
+            format!("must be at most {MAX_CONTENT_BYTES} bytes long"),
+        ));
     }
     match encoding {
         ContentEncoding::Text => Ok(content.as_bytes().to_vec()),
-        ContentEncoding::Base64 => STANDARD
-            .decode(content)
-            .map_err(|error| ChangeError::invalid("content", format!("is not base64 (RFC 4648, padded): {error}"))),
+        ContentEncoding::Base64 => STANDARD.decode(content).map_err(|error| {
+            ChangeError::invalid("content", format!("is not base64 (RFC 4648, padded): {error}"))
+        }),
     }
 }
 

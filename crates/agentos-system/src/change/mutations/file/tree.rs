@@ -87,11 +87,18 @@ fn empty(
     if !names.is_empty() && !recursive {
         return Err(ChangeError::invalid(
             "recursive",
-            format!("{} is not empty: it holds {} things; say so to delete them with it", folder.text(), names.len()),
+            format!(
+                "{} is not empty: it holds {} things; say so to delete them with it",
+                folder.text(),
+                names.len()
+            ),
         ));
     }
     if levels == 0 {
-        return Err(ChangeError::refused(format!("{} is more than {MOST_LEVELS} levels deep", folder.text())));
+        return Err(ChangeError::refused(format!(
+            "{} is more than {MOST_LEVELS} levels deep",
+            folder.text()
+        )));
     }
     // The same folder gives the same plan.
     names.sort();
