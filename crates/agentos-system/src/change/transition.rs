@@ -133,4 +133,12 @@ impl Transition {
     pub fn thing(&self) -> String {
         self.on()
     }
+
+    /// Where the thing is. Reads only.
+    ///
+    /// # Errors
+    /// [`ChangeError::Reading`] when that cannot be found out.
+    pub fn where_is(&self, context: &Context<'_>) -> Result<Position, ChangeError> {
+        self.position(context)
+    }
 }

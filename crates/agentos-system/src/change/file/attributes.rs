@@ -11,6 +11,7 @@ use rustix::fs::{
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
+use super::acl;
 use crate::accounts::Accounts;
 
 /// Most bytes of a file's extended attributes, their names included. The kernel's own bound is the same (xattr(7)).
@@ -34,6 +35,38 @@ impl Attributes {
     /// Of something new of root's.
     pub(crate) fn new(mode: u32) -> Self {
         Self { mode: mode & 0o7777, uid: 0, gid: 0, extended: BTreeMap::new() }
+    }
+
+    /// Of something new in a folder, as the kernel would make it: a set-group-ID folder hands its group down (inode(7)), a
+    /// default access control list becomes the new thing's own (acl(5)).
+    pub(crate) fn inherited(folder: &Self, mode: u32, is_folder: bool) -> Self {
+        let mut new = Self::new(mode);
+        if folder.mode & 0o2000 != 0 {
+            new.gid = folder.gid;
+            if is_folder {
+                new.mode |= 0o2000;
+            }
+        }
+        if let Some(list) = folder.extended.get(acl::DEFAULT) {
+            if let Some(access) = acl::inherited(list, mode) {
+                new.mode = new.mode & !0o777 | acl::mode_of(&access).unwrap_or(mode & 0o777);
+                new.extended.insert(acl::ACCESS.to_owned(), access);
+            }
+            if is_folder {
+                new.extended.insert(acl::DEFAULT.to_owned(), list.clone());
+            }
+        }
+        new
+    }
+
+    /// Sets the permissions, and with them what an access control list says of the same.
+    pub(crate) fn set_mode(&mut self, mode: u32) {
+        self.mode = mode & 0o7777;
+        if let Some(list) = self.extended.get_mut(acl::ACCESS)
+            && let Some(changed) = acl::after_chmod(list, mode)
+        {
+            *list = changed;
+        }
     }
 
     /// Those of an open file or folder; of something that cannot be opened, only what `found` says.

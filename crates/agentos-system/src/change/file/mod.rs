@@ -4,6 +4,7 @@
 //! made, that folder is opened anew with no link followed (`RESOLVE_NO_SYMLINKS`, openat2(2)), and everything happens below
 //! that descriptor. A link that is put in the way makes it fail; nothing makes it write elsewhere.
 
+mod acl;
 mod attributes;
 mod build;
 mod overlay;

@@ -57,6 +57,20 @@ impl Planner<'_> {
         self.files.state(place, &mut self.batch)
     }
 
+    /// What something new at `place` has beside its content.
+    fn new_attributes(
+        &mut self,
+        place: &Place,
+        mode: u32,
+        is_folder: bool,
+    ) -> Result<Attributes, ChangeError> {
+        let Some(folder) = place.parent() else { return Ok(Attributes::new(mode)) };
+        Ok(match self.state(&folder)?.attributes() {
+            Some(attributes) => Attributes::inherited(attributes, mode, is_folder),
+            None => Attributes::new(mode),
+        })
+    }
+
     /// Adds the change of a path. Nothing is added where it is so already.
     fn change(&mut self, place: Place, from: FileState, to: FileState) -> Result<(), ChangeError> {
         if from == to {
@@ -136,13 +150,13 @@ impl Plan for api::Mkdir {
         }
         for folder in missing.iter().rev() {
             let place = place(planner, folder)?;
-            let new = FileState::Folder { attributes: Attributes::new(0o755) };
+            let new = FileState::Folder { attributes: planner.new_attributes(&place, 0o755, true)? };
             planner.change(place, FileState::Absent, new)?;
         }
         let place = place(planner, &args.path)?;
         match planner.state(&place)? {
             FileState::Absent => {
-                let new = FileState::Folder { attributes: Attributes::new(mode) };
+                let new = FileState::Folder { attributes: planner.new_attributes(&place, mode, true)? };
                 planner.risk(risk_at(&place).min(Risk::Medium));
                 planner.summary(format!("Makes the folder {}", place.text()));
                 planner.change(place, FileState::Absent, new)
@@ -254,7 +268,7 @@ impl Plan for api::Chmod {
     fn plan(planner: &mut Planner<'_>, args: api::ChmodArgs) -> Result<(), ChangeError> {
         let mode = mode(&args.mode)?;
         let (place, from) = followed(planner, &args.path)?;
-        let to = with_attributes(&place, &from, |attributes| attributes.mode = mode)?;
+        let to = with_attributes(&place, &from, |attributes| attributes.set_mode(mode))?;
         planner.risk(risk_at(&place));
         // Others may write, or run with its owner's rights.
         if mode & 0o002 != 0 || mode & 0o6000 != 0 {

@@ -10,7 +10,7 @@ use rustix::io::Errno;
 use super::{followed, in_field, mode, place, risk_at};
 use crate::change::Plan;
 use crate::change::error::ChangeError;
-use crate::change::file::{Attributes, Content, FileState, Place};
+use crate::change::file::{Content, FileState, Place};
 use crate::change::planner::Planner;
 
 /// Largest file that something is appended to.
@@ -40,7 +40,7 @@ fn hold(
     new_mode: u32,
 ) -> Result<(), ChangeError> {
     let attributes = match &from {
-        FileState::Absent => Attributes::new(new_mode),
+        FileState::Absent => planner.new_attributes(&place, new_mode, false)?,
         FileState::File { attributes, .. } => attributes.clone(),
         other => {
             return Err(ChangeError::refused(format!(
