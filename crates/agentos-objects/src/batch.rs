@@ -1,9 +1,10 @@
 //! Contents that are kept together: durable with one commit, or not at all.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::io::{Read, Write};
 
-use ring::digest::{Context, SHA256};
+use ring::digest::{self, SHA256};
 use rusqlite::{Transaction, params};
 
 use crate::files::Draft;
@@ -57,7 +58,7 @@ impl<'s> Batch<'s> {
     /// [`ObjectError::Source`] when it cannot be read, [`ObjectError::OverQuota`] when all of this batch together is more
     /// than the store may hold, [`ObjectError::Io`]. The batch stays as it was.
     pub fn put_reader(&mut self, mut source: impl Read) -> Result<(Hash, u64), ObjectError> {
-        let mut context = Context::new(&SHA256);
+        let mut digest = digest::Context::new(&SHA256);
         let mut start = Vec::new();
         let mut draft: Option<Draft> = None;
         let mut size = 0_u64;
@@ -72,7 +73,7 @@ impl<'s> Batch<'s> {
             if read.is_empty() {
                 break;
             }
-            context.update(read);
+            digest.update(read);
             size += read.len() as u64;
             if self.bytes + size > self.store.quota {
                 return Err(ObjectError::OverQuota { bytes: self.bytes + size, quota: self.store.quota });
@@ -89,10 +90,9 @@ impl<'s> Batch<'s> {
                 }
             }
         }
-        let hash = Hash::from_digest(context.finish().as_ref());
-        if !self.contents.contains_key(&hash) {
-            let content = draft.map_or(Content::Inline(start), Content::File);
-            self.contents.insert(hash, (size, content));
+        let hash = Hash::from_digest(digest.finish().as_ref());
+        if let Entry::Vacant(place) = self.contents.entry(hash) {
+            place.insert((size, draft.map_or(Content::Inline(start), Content::File)));
             self.bytes += size;
         }
         Ok((hash, size))

@@ -5,7 +5,7 @@ use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use ring::digest::{Context, SHA256};
+use ring::digest::{self, SHA256};
 use rusqlite::{Connection, OptionalExtension, params};
 
 use crate::batch::Batch;
@@ -98,15 +98,14 @@ impl Objects {
         if bytes > limit {
             return Err(ObjectError::TooLarge { hash: *hash, bytes, limit });
         }
-        let content = match content {
-            Some(content) => content,
-            None => {
-                let mut content = Vec::new();
-                let file = self.files.open_content(hash)?;
-                // One more than there should be shows a file that grew.
-                file.take(bytes + 1).read_to_end(&mut content).map_err(ObjectError::Source)?;
-                content
-            }
+        let content = if let Some(content) = content {
+            content
+        } else {
+            let mut content = Vec::new();
+            let file = self.files.open_content(hash)?;
+            // One more than there should be shows a file that grew.
+            file.take(bytes + 1).read_to_end(&mut content).map_err(ObjectError::Source)?;
+            content
         };
         if Hash::of(&content) == *hash { Ok(content) } else { Err(ObjectError::Damaged(*hash)) }
     }
@@ -126,7 +125,7 @@ impl Objects {
             return Ok(bytes);
         }
         let mut from = self.files.open_content(hash)?;
-        let mut context = Context::new(&SHA256);
+        let mut digest = digest::Context::new(&SHA256);
         let (mut piece, mut written) = (vec![0; PIECE], 0);
         loop {
             let length = match from.read(&mut piece) {
@@ -138,11 +137,11 @@ impl Objects {
             if read.is_empty() {
                 break;
             }
-            context.update(read);
+            digest.update(read);
             to.write_all(read).map_err(ObjectError::Source)?;
             written += read.len() as u64;
         }
-        if Hash::from_digest(context.finish().as_ref()) == *hash {
+        if Hash::from_digest(digest.finish().as_ref()) == *hash {
             Ok(written)
         } else {
             Err(ObjectError::Damaged(*hash))

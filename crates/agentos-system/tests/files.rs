@@ -10,6 +10,7 @@ use agentos_api::query::path::encode;
 use agentos_objects::{Objects, Options};
 use agentos_system::change::{ChangeError, Context, Made, Position, Prepared, Progress, Script};
 use agentos_system::{Machine, MachineOptions, Viewer};
+use rustix::mount::{MountFlags, MountPropagationFlags, mount, mount_change, mount_remount};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -109,12 +110,13 @@ fn snapshot(root: &Path) -> Vec<String> {
         let content = if kind.is_file() {
             format!("{:?} {} ns", fs::read(path).unwrap(), metadata.mtime_nsec())
         } else if kind.is_symlink() {
-            format!("{:?}", fs::read_link(path).unwrap())
+            fs::read_link(path).unwrap().display().to_string()
         } else {
             String::new()
         };
         found.push(format!(
-            "{path:?} {:o} {}:{} {:?} {content}",
+            "{} {:o} {}:{} {:?} {content}",
+            path.display(),
             metadata.mode(),
             metadata.uid(),
             metadata.gid(),
@@ -124,7 +126,9 @@ fn snapshot(root: &Path) -> Vec<String> {
             let mut names: Vec<PathBuf> =
                 fs::read_dir(path).unwrap().map(|entry| entry.unwrap().path()).collect();
             names.sort();
-            names.iter().for_each(|path| walk(path, found));
+            for path in &names {
+                walk(path, found);
+            }
         }
     }
     let mut found = Vec::new();
@@ -303,9 +307,11 @@ fn an_undo_is_undone() {
 fn a_folder_with_all_that_is_in_it_comes_back() {
     let bench = Bench::new();
     fs::create_dir_all(bench.path("tree/deep/deeper")).unwrap();
-    for (name, content) in
-        [("tree/a", &b"a"[..]), ("tree/deep/b", &[0, 255, 10]), ("tree/deep/deeper/large", &[7; 200_000])]
-    {
+    for (name, content) in [
+        ("tree/a", b"a".to_vec()),
+        ("tree/deep/b", vec![0, 255, 10]),
+        ("tree/deep/deeper/large", vec![7; 200_000]),
+    ] {
         fs::write(bench.path(name), content).unwrap();
     }
     fs::set_permissions(bench.path("tree/deep"), fs::Permissions::from_mode(0o1711)).unwrap();
@@ -453,11 +459,11 @@ fn a_folder_that_is_exchanged_for_a_link_in_a_loop_is_never_left() {
     fs::create_dir(bench.path("victim")).unwrap();
     fs::write(bench.path("victim/file"), "untouched").unwrap();
     symlink("victim", bench.path("trap")).unwrap();
-    let stop = std::sync::atomic::AtomicBool::new(false);
+    let ended = std::sync::atomic::AtomicBool::new(false);
     std::thread::scope(|scope| {
         scope.spawn(|| {
             let (safe, trap) = (bench.folder.path().join("work/safe"), bench.folder.path().join("work/trap"));
-            while !stop.load(std::sync::atomic::Ordering::Relaxed) {
+            while !ended.load(std::sync::atomic::Ordering::Relaxed) {
                 rustix::fs::renameat_with(
                     rustix::fs::CWD,
                     &safe,
@@ -485,7 +491,7 @@ fn a_folder_that_is_exchanged_for_a_link_in_a_loop_is_never_left() {
                 Made::Stuck { left, .. } => panic!("{left:?}"),
             }
         }
-        stop.store(true, std::sync::atomic::Ordering::Relaxed);
+        ended.store(true, std::sync::atomic::Ordering::Relaxed);
         assert!(made > 0, "none of it was made ({refused} refused)");
     });
     let victim =
@@ -498,12 +504,12 @@ fn a_file_that_is_written_meanwhile_is_not_lost() {
     let bench = Bench::new();
     let file = bench.path("contended");
     fs::write(&file, "0").unwrap();
-    let stop = std::sync::atomic::AtomicBool::new(false);
+    let ended = std::sync::atomic::AtomicBool::new(false);
     std::thread::scope(|scope| {
         let writer = scope.spawn(|| {
             let mut last = String::new();
             for number in 0_u64.. {
-                if stop.load(std::sync::atomic::Ordering::Relaxed) {
+                if ended.load(std::sync::atomic::Ordering::Relaxed) {
                     break;
                 }
                 last = format!("somebody's {number}");
@@ -522,7 +528,7 @@ fn a_file_that_is_written_meanwhile_is_not_lost() {
                 let _ = plan.script.make(&bench.context(), |_| {});
             }
         }
-        stop.store(true, std::sync::atomic::Ordering::Relaxed);
+        ended.store(true, std::sync::atomic::Ordering::Relaxed);
         let last = writer.join().unwrap();
         let found = fs::read_to_string(&file).unwrap();
         // The last word is somebody's, or a change that was planned after it.
@@ -625,7 +631,6 @@ fn a_full_disk_and_one_that_cannot_be_written_change_nothing() {
             eprintln!("NOT RUN: making a mount namespace needs root");
             return;
         }
-        use rustix::mount::{MountFlags, MountPropagationFlags, mount, mount_change, mount_remount};
         mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC).unwrap();
         let small = bench.path("small");
         fs::create_dir(&small).unwrap();

@@ -86,7 +86,9 @@ impl Script {
     /// What cannot be read.
     pub fn progress(&self, context: &Context<'_>) -> Result<Progress, ChangeError> {
         let transitions: Vec<&Transition> = self.transitions().collect();
-        transitions.iter().for_each(|transition| transition.clean(context));
+        for transition in &transitions {
+            transition.clean(context);
+        }
         let mut by_thing: HashMap<String, Vec<usize>> = HashMap::new();
         for (number, transition) in transitions.iter().enumerate() {
             by_thing.entry(transition.on()).or_default().push(number);

@@ -85,7 +85,7 @@ mod tests {
 
     #[test]
     fn a_difference_has_its_lines_and_their_surroundings() {
-        let before: String = (1..=20).map(|line| format!("{line}\n")).collect();
+        let before = (1..=20).map(|line| line.to_string()).collect::<Vec<_>>().join("\n") + "\n";
         let after = before.replace("10\n", "ten\n");
         let diff = unified(&before, &after);
         assert_eq!(diff, "@@ -7,7 +7,7 @@\n 7\n 8\n 9\n-10\n+ten\n 11\n 12\n 13\n");

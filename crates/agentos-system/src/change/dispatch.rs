@@ -98,7 +98,7 @@ mod tests {
     fn an_unknown_mutation_is_told_what_it_may_have_meant() {
         match check("file.wirte", b"{}").unwrap_err() {
             ChangeError::UnknownMutation { near, .. } => {
-                assert!(near.contains(&"file.write".to_owned()), "{near:?}")
+                assert!(near.contains(&"file.write".to_owned()), "{near:?}");
             }
             other => panic!("{other}"),
         }

@@ -61,8 +61,8 @@ impl ChangeError {
     }
 
     /// What the machine answered when `what` was tried.
-    pub fn failed(what: impl Into<String>, reason: impl ToString) -> Self {
-        Self::Failed { what: what.into(), reason: reason.to_string() }
+    pub fn failed(what: impl Into<String>, reason: impl std::fmt::Display) -> Self {
+        Self::Failed { what: what.into(), reason: format!("{reason}") }
     }
 
     /// What the kernel answered while `what` was read.

@@ -67,10 +67,10 @@ pub(crate) fn check_place(machine: &Machine, viewer: &Viewer, place: &Place) -> 
         || PROGRAMS.iter().any(|program| path == program.as_bytes())
         || is_own_unit(path);
     if own {
-        return Err(forbidden(format!("{} belongs to agentd itself", place.text())));
+        return Err(forbidden(&format!("{} belongs to agentd itself", place.text())));
     }
     if ACCOUNTS.iter().any(|file| path == file.as_bytes()) {
-        return Err(forbidden(format!(
+        return Err(forbidden(&format!(
             "{} says who may do what here, and is not changed as text; user.*, group.* and ssh_key.* change it",
             place.text()
         )));
@@ -84,7 +84,7 @@ pub(crate) fn check_place(machine: &Machine, viewer: &Viewer, place: &Place) -> 
 /// [`ChangeError::Reading`] with [`QueryError::Forbidden`].
 pub(crate) fn check_unit(viewer: &Viewer, unit: &str) -> Result<(), ChangeError> {
     if !viewer.operator && is_own_name(unit) {
-        return Err(forbidden(format!("{unit} belongs to agentd itself")));
+        return Err(forbidden(&format!("{unit} belongs to agentd itself")));
     }
     Ok(())
 }
@@ -133,7 +133,7 @@ fn by_other_names(protected: &Protected, place: &Place) -> Result<(), ChangeErro
     Ok(())
 }
 
-fn forbidden(what: String) -> ChangeError {
+fn forbidden(what: &str) -> ChangeError {
     ChangeError::Reading(QueryError::Forbidden { reason: format!("{what}; only the operator may change it") })
 }
 

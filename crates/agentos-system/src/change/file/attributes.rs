@@ -124,7 +124,7 @@ impl Attributes {
         match self.extended.len() - lists {
             0 => {}
             1 => text.push_str(", 1 extended attribute"),
-            several => text.push_str(&format!(", {several} extended attributes")),
+            several => text.extend([", ", several.to_string().as_str(), " extended attributes"]),
         }
         if lists > 0 {
             text.push_str(", an access control list");

@@ -85,7 +85,7 @@ impl Planner<'_> {
 fn other_names(place: &Place) -> u32 {
     let links = file::open_without_links(place.as_bytes(), OFlags::PATH)
         .and_then(|descriptor| rustix::fs::fstat(&descriptor))
-        .map_or(1, |found| u64::from(found.st_nlink));
+        .map_or(1, |found| found.st_nlink);
     u32::try_from(links.saturating_sub(1)).unwrap_or(u32::MAX)
 }
 
