@@ -31,3 +31,4 @@ pub use dispatch::names;
 pub use error::QueryError;
 pub use files::{Kept, Rules};
 pub use machine::{Machine, MachineOptions, Viewer};
+pub use systemd::transient::Wake;

@@ -4,6 +4,7 @@ pub(crate) mod failed_units;
 pub(crate) mod service;
 pub(crate) mod services;
 pub(crate) mod timers;
+pub(crate) mod transient;
 pub(crate) mod unit_name;
 
 use std::path::Path;
