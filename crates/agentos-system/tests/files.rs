@@ -115,9 +115,10 @@ fn snapshot(root: &Path) -> Vec<String> {
             String::new()
         };
         found.push(format!(
-            "{} {:o} {}:{} {:?} {content}",
+            "{} {:o} {} names {}:{} {:?} {content}",
             path.display(),
             metadata.mode(),
+            metadata.nlink(),
             metadata.uid(),
             metadata.gid(),
             attributes(path)
@@ -327,13 +328,16 @@ fn a_folder_with_all_that_is_in_it_comes_back() {
         0,
     )
     .unwrap();
+    fs::hard_link(bench.path("tree/a"), bench.path("tree/deep/same")).unwrap();
+    fs::hard_link(bench.path("tree/a"), bench.path("tree/also")).unwrap();
     let before = snapshot(&bench.path(""));
     let refused = bench.plan(&[("file.delete", json!({"path": bench.text("tree")}))]).unwrap_err();
     assert!(refused.to_string().contains("not empty"), "{refused}");
     let plan =
         bench.plan(&[("file.delete", json!({"path": bench.text("tree"), "recursive": true}))]).unwrap();
     assert_eq!(plan.plan.risk, Risk::Destructive);
-    assert_eq!(plan.plan.steps[0].effects_total, 10);
+    assert_eq!(plan.plan.steps[0].effects_total, 12);
+    assert_eq!(plan.plan.undo, Undo::Exact);
     assert_eq!(snapshot(&bench.path("")), before);
     bench.make(&plan.script);
     assert!(!bench.path("tree").exists());

@@ -12,7 +12,7 @@ use super::transition::{Position, Transit, Transition};
 use crate::machine::{Machine, Viewer};
 
 /// Most transitions of one change: one a file of a folder that is deleted.
-const MOST_TRANSITIONS: usize = 50_000;
+pub(crate) const MOST_TRANSITIONS: usize = 50_000;
 
 /// One change while it is planned: what the earlier steps would do is taken into account by the later ones.
 pub(crate) struct Planner<'p> {

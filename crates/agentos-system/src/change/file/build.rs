@@ -7,7 +7,7 @@ use agentos_objects::{ObjectError, Objects};
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::fs::{
     AtFlags, FileType, Gid, Mode, OFlags, Timespec, Timestamps, UTIME_OMIT, Uid, chownat, fsync, futimens,
-    mkdirat, mknodat, openat, symlinkat, unlinkat,
+    linkat, mkdirat, mknodat, openat, symlinkat, unlinkat,
 };
 use rustix::io::Errno;
 
@@ -77,6 +77,10 @@ pub(super) fn build<'f>(
         FileState::Link { target, uid, gid } => {
             symlinkat(FileState::target(target).map_err(failed)?, folder, &made.name).map_err(failed)?;
             own(folder, &made.name, FileType::Symlink, *uid, *gid).map_err(failed)?;
+        }
+        FileState::SameAs { of } => {
+            let other = of.open_folder().map_err(failed)?;
+            linkat(&other, of.name()?, folder, &made.name, AtFlags::empty()).map_err(failed)?;
         }
         FileState::Pipe { attributes } => {
             mknodat(folder, &made.name, FileType::Fifo, Mode::from_raw_mode(attributes.mode), 0)

@@ -39,6 +39,9 @@ pub(crate) enum FileState {
         uid: u32,
         gid: u32,
     },
+    /// Another name of a regular file (a hard link), which has a path of its own that is deleted after this one and put
+    /// back before it.
+    SameAs { of: Place },
     /// A named pipe.
     Pipe {
         #[serde(flatten)]
@@ -170,13 +173,48 @@ impl FileState {
         }
     }
 
+    /// Whether what has that name in an open folder is in this state. `place` names it in errors.
+    ///
+    /// # Errors
+    /// As [`FileState::read`].
+    pub(super) fn is_of_name(
+        &self,
+        folder: &OwnedFd,
+        name: &std::ffi::CStr,
+        place: &Place,
+    ) -> Result<bool, ChangeError> {
+        let Self::SameAs { of } = self else {
+            return Ok(Self::look_at_name(folder, name, place)? == *self);
+        };
+        let identity = |folder: &OwnedFd, name: &std::ffi::CStr| match attributes_of(folder, name) {
+            Ok(found) => Ok(Some((found.stx_dev_major, found.stx_dev_minor, found.stx_ino))),
+            Err(Errno::NOENT) => Ok(None),
+            Err(error) => Err(ChangeError::io(place.text(), error)),
+        };
+        let Ok(other) = of.open_folder() else { return Ok(false) };
+        let here = identity(folder, name)?;
+        Ok(here.is_some() && here == identity(&other, &of.name()?)?)
+    }
+
+    /// Whether what is at `place` is in this state.
+    ///
+    /// # Errors
+    /// As [`FileState::read`].
+    pub(super) fn is_at(&self, place: &Place) -> Result<bool, ChangeError> {
+        match place.open_folder() {
+            Ok(folder) => self.is_of_name(&folder, &place.name()?, place),
+            Err(Errno::NOENT | Errno::NOTDIR) => Ok(*self == Self::Absent),
+            Err(error) => Err(ChangeError::io(place.text(), error)),
+        }
+    }
+
     /// Its attributes, where it has some.
     pub(crate) fn attributes(&self) -> Option<&Attributes> {
         match self {
             Self::File { attributes, .. } | Self::Folder { attributes } | Self::Pipe { attributes } => {
                 Some(attributes)
             }
-            Self::Absent | Self::Link { .. } => None,
+            Self::Absent | Self::Link { .. } | Self::SameAs { .. } => None,
         }
     }
 
@@ -186,7 +224,7 @@ impl FileState {
             Self::File { attributes, .. } | Self::Folder { attributes } | Self::Pipe { attributes } => {
                 Some(attributes)
             }
-            Self::Absent | Self::Link { .. } => None,
+            Self::Absent | Self::Link { .. } | Self::SameAs { .. } => None,
         }
     }
 
@@ -200,6 +238,7 @@ impl FileState {
             }
             Self::Folder { attributes } => format!("folder, {}", attributes.text(accounts)),
             Self::Link { target, .. } => format!("symbolic link to {target}"),
+            Self::SameAs { of } => format!("another name of {}", of.text()),
             Self::Pipe { attributes } => format!("named pipe, {}", attributes.text(accounts)),
         }
     }

@@ -67,8 +67,7 @@ impl<'s> Swap<'s> {
             }
             Err(error) => return Err(self.failed(error)),
         }
-        let replaced = FileState::look_at_name(&self.folder, &made.name, self.place)?;
-        if replaced != *from {
+        if !from.is_of_name(&self.folder, &made.name, self.place)? {
             exchange(&self.folder).map_err(|error| self.failed(error))?;
             return Err(self.moved(from));
         }
@@ -86,8 +85,7 @@ impl<'s> Swap<'s> {
             Err(Errno::NOENT) => return Err(self.moved(from)),
             Err(error) => return Err(self.failed(error)),
         }
-        let removed = FileState::look_at_name(&self.folder, &self.aside, self.place)?;
-        if removed != *from {
+        if !from.is_of_name(&self.folder, &self.aside, self.place)? {
             renameat_with(&self.folder, &self.aside, &self.folder, &self.name, RenameFlags::NOREPLACE)
                 .map_err(|error| self.failed(error))?;
             return Err(self.moved(from));
@@ -140,8 +138,8 @@ impl<'s> Swap<'s> {
 
     /// What has the name is in that state.
     pub(super) fn expect(&self, state: &FileState) -> Result<(), ChangeError> {
-        let found = FileState::look_at_name(&self.folder, &self.name, self.place)?;
-        if found == *state { Ok(()) } else { Err(self.moved(state)) }
+        let is = state.is_of_name(&self.folder, &self.name, self.place)?;
+        if is { Ok(()) } else { Err(self.moved(state)) }
     }
 
     fn build(&self, to: &FileState) -> Result<Aside<'_>, ChangeError> {

@@ -58,13 +58,12 @@ impl Transit for FileTransition {
     }
 
     fn position(&self, context: &Context<'_>) -> Result<Position, ChangeError> {
-        let found = FileState::look(&self.place)?;
-        Ok(if found == self.to {
+        Ok(if self.to.is_at(&self.place)? {
             Position::After
-        } else if found == self.from {
+        } else if self.from.is_at(&self.place)? {
             Position::Before
         } else {
-            Position::Elsewhere(found.text(&context.machine.accounts))
+            Position::Elsewhere(FileState::look(&self.place)?.text(&context.machine.accounts))
         })
     }
 

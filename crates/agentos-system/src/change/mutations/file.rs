@@ -73,10 +73,21 @@ impl Planner<'_> {
 
     /// Adds the change of a path. Nothing is added where it is so already.
     fn change(&mut self, place: Place, from: FileState, to: FileState) -> Result<(), ChangeError> {
+        let other_names = if matches!(from, FileState::File { .. }) { other_names(&place) } else { 0 };
+        self.change_with(place, from, to, other_names)
+    }
+
+    /// The same, with how many other names a file keeps that will not be joined again.
+    fn change_with(
+        &mut self,
+        place: Place,
+        from: FileState,
+        to: FileState,
+        other_names: u32,
+    ) -> Result<(), ChangeError> {
         if from == to {
             return Ok(());
         }
-        let other_names = if matches!(from, FileState::File { .. }) { other_names(&place) } else { 0 };
         self.add(Transition::File(FileTransition { place, from, to, other_names }))
     }
 }
