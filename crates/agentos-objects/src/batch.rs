@@ -116,7 +116,8 @@ impl<'s> Batch<'s> {
         self.bytes
     }
 
-    /// Keeps all of it for `holder`. Where the store is full the oldest holders make room, and are answered.
+    /// Keeps all of it for `holder`. Where the store is full the oldest holders that are not pinned make room, and are
+    /// answered; where that is not enough, it grows past its quota rather than lose what somebody waits for.
     ///
     /// # Errors
     /// [`ObjectError::Io`], [`ObjectError::Database`]; then nothing of it is kept.
@@ -172,7 +173,7 @@ fn make_room(
             return Ok((evicted, gone));
         }
         let oldest: Option<i64> = transaction.query_row(
-            "SELECT min(holder) FROM holds WHERE holder <> ?1",
+            "SELECT min(holder) FROM holds WHERE holder <> ?1 AND holder NOT IN (SELECT holder FROM pins)",
             [signed(holder)],
             |row| row.get(0),
         )?;

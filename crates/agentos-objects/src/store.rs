@@ -19,6 +19,7 @@ CREATE TABLE objects (hash BLOB PRIMARY KEY, size INTEGER NOT NULL, content BLOB
 CREATE TABLE holds (
   holder INTEGER NOT NULL, hash BLOB NOT NULL REFERENCES objects(hash), PRIMARY KEY (holder, hash)) WITHOUT ROWID;
 CREATE INDEX held ON holds (hash);
+CREATE TABLE pins (holder INTEGER PRIMARY KEY);
 ";
 const PIECE: usize = 64 << 10;
 
@@ -27,7 +28,7 @@ const PIECE: usize = 64 << 10;
 pub struct Options {
     /// Its folder; made where it is missing, for its owner alone.
     pub directory: PathBuf,
-    /// Bytes of content at most. The oldest holders make room for new ones.
+    /// Bytes of content at most. The oldest holders make room for new ones, unless they are pinned.
     pub quota_bytes: u64,
 }
 
@@ -169,10 +170,36 @@ impl Objects {
         let transaction = connection.unchecked_transaction()?;
         for holder in holders {
             transaction.execute("DELETE FROM holds WHERE holder = ?1", [signed(*holder)])?;
+            transaction.execute("DELETE FROM pins WHERE holder = ?1", [signed(*holder)])?;
         }
         let gone = remove_unheld(&transaction)?;
         transaction.commit()?;
         gone.iter().try_for_each(|hash| self.files.remove(hash))
+    }
+
+    /// Keeps what these holders hold from making room for others, as long as they are not let go of.
+    ///
+    /// # Errors
+    /// [`ObjectError::Database`].
+    pub fn pin(&self, holders: &[u64]) -> Result<(), ObjectError> {
+        self.for_each(holders, "INSERT OR IGNORE INTO pins (holder) VALUES (?1)")
+    }
+
+    /// Lets what these holders hold make room again.
+    ///
+    /// # Errors
+    /// [`ObjectError::Database`].
+    pub fn unpin(&self, holders: &[u64]) -> Result<(), ObjectError> {
+        self.for_each(holders, "DELETE FROM pins WHERE holder = ?1")
+    }
+
+    fn for_each(&self, holders: &[u64], statement: &str) -> Result<(), ObjectError> {
+        let connection = self.lock();
+        let transaction = connection.unchecked_transaction()?;
+        for holder in holders {
+            transaction.prepare_cached(statement)?.execute([signed(*holder)])?;
+        }
+        Ok(transaction.commit()?)
     }
 
     /// How full it is.

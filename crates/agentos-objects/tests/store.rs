@@ -89,6 +89,24 @@ fn the_oldest_make_room_and_what_is_too_large_is_refused() {
 }
 
 #[test]
+fn what_is_pinned_makes_no_room() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = store(directory.path(), 70_000);
+    let keep = |holder: u8| {
+        let mut batch = store.batch();
+        let hash = batch.put(&vec![holder; 30_000]).unwrap();
+        (hash, batch.commit(holder.into()).unwrap().holders)
+    };
+    let (first, _) = keep(1);
+    store.pin(&[1]).unwrap();
+    keep(2);
+    assert_eq!(keep(3).1, [2]);
+    assert!(store.has(&first).unwrap());
+    store.unpin(&[1]).unwrap();
+    assert_eq!(keep(4).1, [1]);
+}
+
+#[test]
 fn a_content_that_was_damaged_is_not_given_back() {
     let directory = tempfile::tempdir().unwrap();
     let store = store(directory.path(), 1 << 30);
