@@ -14,8 +14,8 @@ use agentos_objects::{Objects, Options};
 use agentos_system::change::{Context, Made, Script};
 use agentos_system::{Machine, MachineOptions, Viewer};
 
-const SIZES: [usize; 3] = [100, 1_000, 10_000];
-const ROUNDS: usize = 3;
+const SIZES: [u32; 3] = [100, 1_000, 10_000];
+const ROUNDS: u32 = 3;
 
 fn main() {
     let folder = tempfile::tempdir().expect("a temporary folder");
@@ -36,7 +36,7 @@ fn main() {
                 run(Command::new("rm").arg("-r").arg(&copy));
             })
             .0;
-            let (plan, script) = timed(|| plan(&machine, &objects, &tree, (size * ROUNDS + round) as u64));
+            let (plan, script) = timed(|| plan(&machine, &objects, &tree, u64::from(size * ROUNDS + round)));
             let (delete, ()) = timed(|| make(&script, &context));
             let (undo, ()) = timed(|| take_back(&machine, &objects, &script, &context));
             for (best, now) in best.iter_mut().zip([plan, delete, undo, peer]) {
@@ -50,13 +50,13 @@ fn main() {
             plan * 1e3,
             delete * 1e3,
             undo * 1e3,
-            (plan + delete + undo) * 1e6 / size as f64,
+            (plan + delete + undo) * 1e6 / f64::from(size),
             (plan + delete + undo) / peer
         );
     }
 }
 
-fn fill(tree: &Path, size: usize) {
+fn fill(tree: &Path, size: u32) {
     for number in 0..size {
         let folder = tree.join(format!("{}", number / 100));
         if number % 100 == 0 {

@@ -646,7 +646,7 @@ fn a_full_disk_and_one_that_cannot_be_written_change_nothing() {
             bench.plan(&[("file.write", json!({"path": bench.text("small/a"), "content": large}))]).unwrap();
         match plan.script.make(&bench.context(), |_| {}) {
             Made::TakenBack { error } => {
-                assert!(chain(&error).to_lowercase().contains("space"), "{}", chain(&error))
+                assert!(chain(&error).to_lowercase().contains("space"), "{}", chain(&error));
             }
             other => panic!("{other:?}"),
         }
@@ -656,7 +656,7 @@ fn a_full_disk_and_one_that_cannot_be_written_change_nothing() {
             bench.plan(&[("file.write", json!({"path": bench.text("small/a"), "content": "b"}))]).unwrap();
         match plan.script.make(&bench.context(), |_| {}) {
             Made::TakenBack { error } => {
-                assert!(chain(&error).to_lowercase().contains("read-only"), "{}", chain(&error))
+                assert!(chain(&error).to_lowercase().contains("read-only"), "{}", chain(&error));
             }
             other => panic!("{other:?}"),
         }

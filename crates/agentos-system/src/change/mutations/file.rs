@@ -1,6 +1,7 @@
 //! `file.*`: planning changes of files and folders.
 
 mod content;
+mod risk;
 mod tree;
 
 use agentos_api::change::Risk;
@@ -88,6 +89,7 @@ impl Planner<'_> {
         if from == to {
             return Ok(());
         }
+        self.risk(risk::of(&place, &from).max(risk::of(&place, &to)));
         self.add(Transition::File(FileTransition { place, from, to, other_names }))
     }
 }
@@ -107,37 +109,6 @@ fn mode(text: &str) -> Result<u32, ChangeError> {
         return Err(invalid());
     }
     u32::from_str_radix(text, 8).map_err(|_| invalid())
-}
-
-/// How risky it is to change something there: what starts programs, decides about rights, or boots the machine.
-fn risk_at(place: &Place) -> Risk {
-    const DESTRUCTIVE: [&[u8]; 12] = [
-        b"/etc/sudoers",
-        b"/etc/pam.d/",
-        b"/etc/security/",
-        b"/etc/ssh/",
-        b"/etc/cron",
-        b"/var/spool/cron/",
-        b"/boot/",
-        b"/etc/fstab",
-        b"/etc/crypttab",
-        b"/etc/ld.so",
-        b"/etc/systemd/",
-        b"/etc/polkit-1/",
-    ];
-    const MEDIUM: [&[u8]; 7] = [b"/etc/", b"/usr/", b"/bin/", b"/sbin/", b"/lib", b"/root/", b"/opt/"];
-    let path = place.as_bytes();
-    if DESTRUCTIVE.iter().any(|start| path.starts_with(start)) || has_folder(path, b".ssh") {
-        Risk::Destructive
-    } else if MEDIUM.iter().any(|start| path.starts_with(start)) {
-        Risk::Medium
-    } else {
-        Risk::Low
-    }
-}
-
-fn has_folder(path: &[u8], name: &[u8]) -> bool {
-    path.split(|&byte| byte == b'/').any(|part| part == name)
 }
 
 impl Plan for api::Mkdir {
@@ -168,7 +139,6 @@ impl Plan for api::Mkdir {
         match planner.state(&place)? {
             FileState::Absent => {
                 let new = FileState::Folder { attributes: planner.new_attributes(&place, mode, true)? };
-                planner.risk(risk_at(&place).min(Risk::Medium));
                 planner.summary(format!("Makes the folder {}", place.text()));
                 planner.change(place, FileState::Absent, new)
             }
@@ -218,7 +188,6 @@ impl Plan for api::Symlink {
                 )));
             }
         };
-        planner.risk(risk_at(&place));
         planner.summary(format!("Points {} at {}", place.text(), args.target));
         planner.change(place, from, FileState::Link { target: args.target, uid, gid })
     }
@@ -252,7 +221,7 @@ impl Plan for api::Move {
                 there.text(&planner.machine.accounts)
             )));
         }
-        planner.risk(risk_at(&from).max(risk_at(&to)));
+        planner.risk(risk::at(&from).max(risk::at(&to)));
         planner.summary(format!("Moves {} to {}", from.text(), to.text()));
         planner.not_covered(
             "programs that have the old path in their configuration, or hold it open".to_owned(),
@@ -280,11 +249,6 @@ impl Plan for api::Chmod {
         let mode = mode(&args.mode)?;
         let (place, from) = followed(planner, &args.path)?;
         let to = with_attributes(&place, &from, |attributes| attributes.set_mode(mode))?;
-        planner.risk(risk_at(&place));
-        // Others may write, or run with its owner's rights.
-        if mode & 0o002 != 0 || mode & 0o6000 != 0 {
-            planner.risk(Risk::Destructive);
-        }
         planner.summary(format!("Sets the permissions of {} to {mode:04o}", place.text()));
         planner.change(place, from, to)
     }
@@ -313,7 +277,7 @@ impl Plan for api::Chown {
             attributes.uid = uid.unwrap_or(attributes.uid);
             attributes.gid = gid.unwrap_or(attributes.gid);
         })?;
-        planner.risk(risk_at(&place).max(Risk::Medium));
+        planner.risk(Risk::Medium);
         planner.summary(format!("Gives {} to {}", place.text(), to.text(&planner.machine.accounts)));
         planner.change(place, from, to)
     }

@@ -1,13 +1,12 @@
 //! `file.write`, `file.append`, `file.copy`: what a file holds.
 
-use agentos_api::change::Risk;
 use agentos_api::mutation::file as api;
 use agentos_api::mutation::file::{ContentEncoding, MAX_CONTENT_BYTES};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use rustix::io::Errno;
 
-use super::{followed, in_field, mode, place, risk_at};
+use super::{followed, in_field, mode, place};
 use crate::change::Plan;
 use crate::change::error::ChangeError;
 use crate::change::file::{Content, FileState, Place};
@@ -53,7 +52,6 @@ fn hold(
     let sha256 = planner.batch.put(bytes)?;
     let content = Content { sha256, size: bytes.len() as u64, not_kept: false, modified: None };
     let to = FileState::File { attributes, content };
-    planner.risk(risk_at(&place));
     if matches!(from, FileState::File { .. }) {
         planner.not_covered("programs that have the file open go on with its old content".to_owned());
     }
@@ -69,9 +67,6 @@ impl Plan for api::Write {
     fn plan(planner: &mut Planner<'_>, args: api::WriteArgs) -> Result<(), ChangeError> {
         let bytes = decoded(&args.content, args.encoding)?;
         let new_mode = args.mode.as_deref().map_or(Ok(0o644), mode)?;
-        if new_mode & 0o6002 != 0 {
-            planner.risk(Risk::Destructive);
-        }
         let (place, from) = followed(planner, &args.path)?;
         planner.summary(match &from {
             FileState::Absent => format!("Makes {} ({} bytes)", place.text(), bytes.len()),
@@ -145,10 +140,6 @@ impl Plan for api::Copy {
                 place.text(),
                 from.text(&planner.machine.accounts)
             )));
-        }
-        planner.risk(risk_at(&place));
-        if attributes.mode & 0o6000 != 0 {
-            planner.risk(Risk::Destructive);
         }
         planner.summary(format!("Copies {} to {}", source.text(), place.text()));
         let content = Content { modified: None, ..content };

@@ -7,7 +7,7 @@ use agentos_api::mutation::file as api;
 use rustix::fs::{AtFlags, Dir, FileType, OFlags, fstat, statat};
 use rustix::io::Errno;
 
-use super::{place, risk_at};
+use super::place;
 use crate::change::Plan;
 use crate::change::error::ChangeError;
 use crate::change::file::{FileState, Place, open_without_links};
@@ -39,7 +39,7 @@ impl Plan for api::Delete {
                 });
             }
             _ => {
-                planner.risk(risk_at(&place).max(Risk::Medium));
+                planner.risk(Risk::Medium);
                 planner.summary(format!("Deletes {}", place.text()));
             }
         }
