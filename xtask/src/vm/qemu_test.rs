@@ -147,7 +147,7 @@ fn clock_set_back(machine: &Machine) -> Result<String> {
     let newest = || -> Result<serde_json::Value> {
         machine.run(&["/usr/bin/agentctl", "memory", "recall", "the clock"])?;
         let events = machine.run(&["/usr/bin/agentctl", "events", "--json", "--limit=100000"])?;
-        let newest = events.lines().map(serde_json::from_str::<serde_json::Value>).last();
+        let newest = events.lines().map(serde_json::from_str::<serde_json::Value>).next_back();
         newest.context("no event is on the ledger")?.map_err(Into::into)
     };
     let (before, last) = (verdict()?, newest()?);
