@@ -8,7 +8,7 @@ use std::time::Instant;
 use agentos_api::query::QueryRequest;
 use agentos_api::query::path::encode;
 use agentos_api::{Code, Problem};
-use agentos_policy::{Decision, Moment, Request, Verdict, mask, path_argument};
+use agentos_policy::{Decision, Moment, Request, Subject, Verdict, mask, path_argument};
 use agentos_system::{Kept, Rules};
 use jiff::Zoned;
 use serde_json::{Map, Value, json};
@@ -46,9 +46,10 @@ impl Judge {
         let asking = Request {
             role: of(role),
             actor: &actor,
-            query: &query,
+            subject: Subject::Query(&query),
             arguments: &arguments,
             paths: &paths,
+            units: &[],
             moment,
         };
         let first = loaded.policy.decide(&asking, &mut loaded.rates(), None);
@@ -161,9 +162,10 @@ impl Rules for Judge {
         let request = Request {
             role: of(self.role),
             actor: &self.actor,
-            query: &self.query,
+            subject: Subject::Query(&self.query),
             arguments: &self.arguments,
             paths: &paths,
+            units: &[],
             moment: self.moment,
         };
         *last = self.loaded.policy.decide(&request, &mut self.loaded.rates(), Some(&last));

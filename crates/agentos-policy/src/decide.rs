@@ -2,71 +2,29 @@
 //!
 //! A file may have several names: as it was asked for, as it is called once links are followed, as another mount or a hard
 //! link calls it. A rule that keeps it (`ask`, `deny`) takes it by **any** of them; a rule that allows takes it only when
-//! **all** of them fit. So no name that somebody makes up for a file opens what a rule keeps.
+//! **all** of them fit. So no name that somebody makes up for a file opens what a rule keeps. The same holds for a change
+//! that touches several files or units: one of them is enough for a rule that keeps, all are needed for one that allows.
+//!
+//! A rule that allows lets changes through only when it says so by `mutation` or `risk`, and destructive ones only when
+//! its `risk` names them.
 
-use agentos_api::query::path::decode;
-use serde_json::{Map, Value};
+use agentos_api::change::Risk;
+use serde_json::Value;
 
 use crate::glob::Fits;
 use crate::rate::Rates;
-use crate::rule::{Matchers, Policy, Rule, RuleName, Table, Then};
-
-/// Which of the two sockets the request came through.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Role {
-    /// The agent's.
-    Agent,
-    /// The person's.
-    Operator,
-}
-
-impl Role {
-    /// The word in the file.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Agent => "agent",
-            Self::Operator => "operator",
-        }
-    }
-}
-
-/// When it is, as far as rules ask.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Moment {
-    /// The weekday here, Monday 0.
-    pub weekday: u8,
-    /// Minutes since midnight here.
-    pub minute: u16,
-    /// Seconds of a clock that does not go back.
-    pub seconds: u64,
-}
-
-/// A question that somebody wants answered.
-#[derive(Clone, Copy, Debug)]
-pub struct Request<'a> {
-    /// Who.
-    pub role: Role,
-    /// Who, as the ledger names them: `agent:openclaw/main`.
-    pub actor: &'a str,
-    /// The query.
-    pub query: &'a str,
-    /// Its arguments.
-    pub arguments: &'a Map<String, Value>,
-    /// Every name that is known of the file or folder it asks about; none where it asks about none.
-    pub paths: &'a [Vec<u8>],
-    /// When.
-    pub moment: Moment,
-}
+use crate::request::{Moment, Request, Role, Subject};
+use crate::rule::{About, Matchers, Policy, Rule, RuleId, RuleName, Table, Then};
 
 /// What is to be done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// It is answered, and with `mask` without the secrets in it.
+    /// It is answered or made; with `mask`, what the caller is shown is without the secrets in it.
     Allow {
         /// Secrets in the answer are masked.
         mask: bool,
     },
-    /// A person would have to say yes first.
+    /// A person has to say yes first.
     Ask,
     /// It is refused.
     Deny,
@@ -77,26 +35,17 @@ pub enum Verdict {
 pub struct Decision {
     /// What is to be done.
     pub verdict: Verdict,
-    /// The rule; nothing where none matched, which allows.
+    /// The rule; nothing where none matched, which allows questions, and asks about the agent's changes.
     pub rule: Option<RuleName>,
     /// Why, in the words of the rule.
     pub reason: Option<String>,
+    /// A yes must come from the operator's own socket, never through a chat. Only with [`Verdict::Ask`].
+    pub operator_only: bool,
+    /// What decided, the same for as long as the rule says the same. A yes for a while is a yes to this, and to this
+    /// caller; it ends by itself when the rule is changed.
+    pub id: RuleId,
     /// The rule in the policy's own list, for a second look at the same request.
     index: Option<usize>,
-}
-
-/// The `path` among a query's arguments, as bytes, with empty names and `.` left out: `/etc//./shadow` is `/etc/shadow`.
-pub fn path_argument(arguments: &Map<String, Value>) -> Option<Vec<u8>> {
-    let bytes = decode(arguments.get("path")?.as_str()?).ok()?.into_owned();
-    let mut path = Vec::with_capacity(bytes.len());
-    for name in bytes.split(|&byte| byte == b'/').filter(|name| !matches!(*name, b"" | b".")) {
-        path.push(b'/');
-        path.extend_from_slice(name);
-    }
-    if path.is_empty() {
-        path.push(b'/');
-    }
-    Some(path)
 }
 
 impl Policy {
@@ -115,11 +64,14 @@ impl Policy {
             {
                 continue;
             }
-            let masked = request.role == Role::Agent;
+            let operator = request.role == Role::Operator;
+            let nothing_changes = request.risk() == Some(Risk::Read);
             let verdict = match rule.then {
-                Then::Allow => Verdict::Allow { mask: masked && rule.mask },
+                Then::Allow => Verdict::Allow { mask: !operator && rule.mask },
                 // The person who asks is the one who would be asked.
-                Then::Ask if request.role == Role::Operator => Verdict::Allow { mask: false },
+                Then::Ask if operator => Verdict::Allow { mask: false },
+                // Nobody is asked about nothing.
+                Then::Ask if nothing_changes => Verdict::Allow { mask: true },
                 Then::Ask => Verdict::Ask,
                 Then::Deny => Verdict::Deny,
             };
@@ -127,11 +79,24 @@ impl Policy {
                 verdict,
                 rule: Some(rule.name.clone()),
                 reason: rule.reason.clone(),
+                operator_only: rule.operator_only && verdict == Verdict::Ask,
+                id: rule.id.at(request.risk()),
                 index: Some(index),
             };
         }
-        let mask = request.role == Role::Agent;
-        Decision { verdict: Verdict::Allow { mask }, rule: None, reason: None, index: None }
+        Decision::without_a_rule(request.role, request.risk())
+    }
+}
+
+impl Decision {
+    fn without_a_rule(role: Role, risk: Option<Risk>) -> Self {
+        let verdict = match (role, risk) {
+            (Role::Operator, _) => Verdict::Allow { mask: false },
+            (Role::Agent, None | Some(Risk::Read)) => Verdict::Allow { mask: true },
+            (Role::Agent, Some(Risk::Low | Risk::Medium | Risk::Destructive)) => Verdict::Ask,
+        };
+        let id = RuleId::default().at(risk);
+        Self { verdict, rule: None, reason: None, operator_only: false, id, index: None }
     }
 }
 
@@ -140,7 +105,7 @@ struct Known<'a> {
     policy: &'a Policy,
     request: &'a Request<'a>,
     principals: Vec<Fits>,
-    query: Fits,
+    subject: Fits,
     paths: Vec<Fits>,
     units: Vec<Vec<Fits>>,
 }
@@ -155,26 +120,47 @@ impl<'a> Known<'a> {
         let paths = request.paths.iter().map(|path| patterns.paths.globs.fits(path)).collect();
         let units = texts(request.arguments.get("unit"))
             .into_iter()
+            .chain(request.units.iter().cloned())
             .map(|unit| {
                 // `nginx` is `nginx.service`: systemd's own shorthand.
                 let whole = format!("{unit}.service");
                 [unit, whole].map(|name| patterns.units.globs.fits(name.as_bytes())).into()
             })
             .collect();
-        let query = patterns.queries.globs.fits(request.query.as_bytes());
-        Self { policy, request, principals: principals.into(), query, paths, units }
+        let names = match request.subject {
+            Subject::Query(_) => &patterns.queries,
+            Subject::Mutation { .. } => &patterns.mutations,
+        };
+        let subject = names.globs.fits(request.subject.name().as_bytes());
+        Self { policy, request, principals: principals.into(), subject, paths, units }
     }
 
     fn fit(&self, rule: &Rule, moment: Moment) -> bool {
-        let Matchers { principal, query, path, unit, argument, time, rate: _ } = &rule.when;
+        let Matchers { principal, path, unit, argument, time, .. } = &rule.when;
         let all = rule.then == Then::Allow;
         let one_of = |fits: &[Fits], wanted: &[usize]| fits.iter().any(|fits| fits.any(wanted));
         principal.as_ref().is_none_or(|wanted| one_of(&self.principals, wanted))
-            && query.as_ref().is_none_or(|wanted| self.query.any(wanted))
+            && self.subject_fits(rule)
             && time.is_none_or(|time| time.holds(moment.weekday, moment.minute))
             && path.as_ref().is_none_or(|wanted| several(&self.paths, all, |fits| fits.any(wanted)))
             && unit.as_ref().is_none_or(|wanted| several(&self.units, all, |names| one_of(names, wanted)))
             && argument.iter().all(|(name, wanted)| self.argument_fits(name, wanted, all))
+    }
+
+    fn subject_fits(&self, rule: &Rule) -> bool {
+        let Matchers { query, mutation, risk: risks, .. } = &rule.when;
+        match self.request.subject {
+            Subject::Query(_) => {
+                rule.about() != About::Changes && query.as_ref().is_none_or(|wanted| self.subject.any(wanted))
+            }
+            Subject::Mutation { risk, .. } => {
+                let named = risks.is_some_and(|risks| risks.holds(risk));
+                rule.about() != About::Reads
+                    && mutation.as_ref().is_none_or(|wanted| self.subject.any(wanted))
+                    && (risks.is_none() || named)
+                    && (rule.then != Then::Allow || risk != Risk::Destructive || named)
+            }
+        }
     }
 
     fn argument_fits(&self, name: &str, wanted: &[usize], all: bool) -> bool {

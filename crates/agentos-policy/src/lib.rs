@@ -1,4 +1,5 @@
-//! What may be read, and by whom: an ordered list of rules, and the masking of secrets in what is answered.
+//! What may be read and changed, and by whom: an ordered list of rules, quotas, and the masking of secrets in what is
+//! answered.
 //!
 //! Nothing here reads a file, a clock or the environment. A text becomes a [`Policy`] or an error with its line and column;
 //! a [`Request`] becomes a [`Decision`] that names the rule which made it. Everything is bounded, and matching takes time
@@ -9,16 +10,20 @@ mod decide;
 mod error;
 mod glob;
 mod parse;
+mod quota;
 mod rate;
+mod request;
 mod rule;
 mod shadow;
 
 pub mod mask;
 
-pub use decide::{Decision, Moment, Request, Role, Verdict, path_argument};
+pub use decide::{Decision, Verdict};
 pub use error::PolicyError;
+pub use quota::{Quota, QuotaReached, Quotas, Spend};
 pub use rate::Rates;
-pub use rule::{Origin, Policy, RuleName, Then};
+pub use request::{Moment, Request, Role, Subject, path_argument};
+pub use rule::{Origin, Policy, RuleId, RuleName, Then};
 
 /// The policy that holds where no file is: the text that is installed as `/etc/agentos/policy.toml`.
 pub const DEFAULT: &str = include_str!("../../../packaging/etc/policy.toml");
@@ -37,5 +42,7 @@ pub const MAX_REASON: usize = 300;
 pub const MAX_NAME_BYTES: usize = 64;
 /// Most rules with a rate, and the largest rate: each costs so many moments of memory.
 pub const MAX_RATED_RULES: usize = 100;
+/// Most principals with a quota.
+pub const MAX_QUOTAS: usize = 16;
 /// The largest number of requests in a rate.
 pub const MAX_RATE: u32 = 1_000;

@@ -3,16 +3,19 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use crate::decide::Role;
+use agentos_api::change::Risk;
+
 use crate::glob::Globs;
+use crate::quota::QuotaLimits;
 use crate::rate::Rate;
+use crate::request::Role;
 
 /// What a rule says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Then {
-    /// It is answered.
+    /// It is answered or made.
     Allow,
-    /// A person would have to say yes.
+    /// A person has to say yes.
     Ask,
     /// It is refused.
     Deny,
@@ -69,11 +72,92 @@ impl fmt::Display for RuleName {
 pub(crate) struct Matchers {
     pub(crate) principal: Option<Vec<usize>>,
     pub(crate) query: Option<Vec<usize>>,
+    pub(crate) mutation: Option<Vec<usize>>,
+    pub(crate) risk: Option<Risks>,
     pub(crate) path: Option<Vec<usize>>,
     pub(crate) unit: Option<Vec<usize>>,
     pub(crate) argument: BTreeMap<String, Vec<usize>>,
     pub(crate) time: Option<Time>,
     pub(crate) rate: Option<Rate>,
+}
+
+/// Some of the risks: one bit each, `read` the lowest.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Risks(u8);
+
+impl Risks {
+    /// All of them, in the order of the bits.
+    pub(crate) const EACH: [Risk; 4] = [Risk::Read, Risk::Low, Risk::Medium, Risk::Destructive];
+
+    const fn bit(risk: Risk) -> u8 {
+        match risk {
+            Risk::Read => 1,
+            Risk::Low => 2,
+            Risk::Medium => 4,
+            Risk::Destructive => 8,
+        }
+    }
+
+    pub(crate) fn add(&mut self, risk: Risk) {
+        self.0 |= Self::bit(risk);
+    }
+
+    pub(crate) const fn holds(self, risk: Risk) -> bool {
+        self.0 & Self::bit(risk) != 0
+    }
+
+    /// Whatever is in `other` is in this one, too.
+    pub(crate) const fn covers(self, other: Self) -> bool {
+        other.0 & !self.0 == 0
+    }
+}
+
+/// What a rule is about, by the matchers that it has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum About {
+    /// It has `query`; or it allows, and has neither `query` nor what names changes.
+    Reads,
+    /// It has `mutation` or `risk`.
+    Changes,
+    /// It keeps (`ask`, `deny`) whatever fits its other matchers.
+    Both,
+}
+
+/// What decided, by what it says: the first half of a SHA-256 in hexadecimal, or `default` where no rule matched; for a
+/// change with its risk behind a colon (`default:low`), so that a yes for a while never grows to a larger risk.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct RuleId(String);
+
+impl Default for RuleId {
+    fn default() -> Self {
+        Self("default".to_owned())
+    }
+}
+
+impl RuleId {
+    /// Of a rule that is written so.
+    pub(crate) fn of(text: &[u8]) -> Self {
+        let hash = ring::digest::digest(&ring::digest::SHA256, text);
+        Self(hash.as_ref().iter().take(16).map(|byte| format!("{byte:02x}")).collect())
+    }
+
+    pub(crate) fn at(&self, risk: Option<Risk>) -> Self {
+        match risk {
+            Some(risk) => Self(format!("{}:{}", self.0, risk.as_str())),
+            None => self.clone(),
+        }
+    }
+
+    /// The text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for RuleId {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.0)
+    }
 }
 
 /// A time of day, on some days.
@@ -106,6 +190,21 @@ pub(crate) struct Rule {
     pub(crate) then: Then,
     pub(crate) reason: Option<String>,
     pub(crate) mask: bool,
+    pub(crate) operator_only: bool,
+    pub(crate) id: RuleId,
+}
+
+impl Rule {
+    pub(crate) fn about(&self) -> About {
+        let Matchers { query, mutation, risk, .. } = &self.when;
+        match (query.is_some(), mutation.is_some() || risk.is_some()) {
+            (true, _) => About::Reads,
+            (false, true) => About::Changes,
+            // Most such rules were written when there were only questions. A change is allowed in so many words.
+            (false, false) if self.then == Then::Allow => About::Reads,
+            (false, false) => About::Both,
+        }
+    }
 }
 
 /// The patterns of a file, by what they are compared with, and their automata.
@@ -113,6 +212,7 @@ pub(crate) struct Rule {
 pub(crate) struct Patterns {
     pub(crate) principals: Table,
     pub(crate) queries: Table,
+    pub(crate) mutations: Table,
     pub(crate) paths: Table,
     pub(crate) units: Table,
     pub(crate) values: Table,
@@ -130,6 +230,7 @@ pub(crate) struct Table {
 pub struct Policy {
     pub(crate) rules: Vec<Rule>,
     pub(crate) patterns: Patterns,
+    pub(crate) quotas: Vec<QuotaLimits>,
 }
 
 impl Policy {
@@ -138,16 +239,28 @@ impl Policy {
         self.rules.iter().filter(|rule| rule.name.origin == Origin::File).count()
     }
 
-    /// The paths, as globs, that some rule may keep from callers of this role. Whoever opens a file compares it with these
-    /// files, as another name may lead to one of them.
+    /// The paths, as globs, that some rule may keep from the questions of callers of this role. Whoever opens a file compares
+    /// it with these files, as another name may lead to one of them.
     pub fn kept_paths(&self, role: Role) -> impl Iterator<Item = &str> {
+        self.kept(role, About::Changes)
+    }
+
+    /// The paths, as globs, that some rule may keep from the changes of callers of this role.
+    pub fn kept_from_changes(&self, role: Role) -> impl Iterator<Item = &str> {
+        self.kept(role, About::Reads)
+    }
+
+    fn kept(&self, role: Role, not: About) -> impl Iterator<Item = &str> {
         self.rules
             .iter()
-            .filter(move |rule| match rule.then {
-                Then::Allow => false,
-                // For the operator it is a yes.
-                Then::Ask => role == Role::Agent && self.concerns(rule, role),
-                Then::Deny => self.concerns(rule, role),
+            .filter(move |rule| {
+                rule.about() != not
+                    && match rule.then {
+                        Then::Allow => false,
+                        // For the operator it is a yes.
+                        Then::Ask => role == Role::Agent && self.concerns(rule, role),
+                        Then::Deny => self.concerns(rule, role),
+                    }
             })
             .flat_map(|rule| rule.when.path.iter().flatten())
             .filter_map(|&pattern| self.patterns.paths.texts.get(pattern).map(String::as_str))

@@ -1,7 +1,8 @@
 //! Which rule decides, what is refused as a policy, and what the policy that ships keeps from the agent.
 
 use agentos_policy::{
-    DEFAULT, Decision, Moment, Origin, Policy, PolicyError, Rates, Request, Role, Verdict, path_argument,
+    DEFAULT, Decision, Moment, Origin, Policy, PolicyError, Rates, Request, Role, Subject, Verdict,
+    path_argument,
 };
 use proptest::prelude::*;
 use serde_json::{Map, Value, json};
@@ -23,7 +24,8 @@ fn decide_as(policy: &Policy, actor: &str, query: &str, args: &Value, more: &[&s
     paths.extend(more.iter().map(|path| path.as_bytes().to_vec()));
     let role = if actor.starts_with("operator") { Role::Operator } else { Role::Agent };
     let moment = Moment { weekday: 2, minute: 600, seconds: 0 };
-    let request = Request { role, actor, query, arguments: &arguments, paths: &paths, moment };
+    let subject = Subject::Query(query);
+    let request = Request { role, actor, subject, arguments: &arguments, paths: &paths, units: &[], moment };
     policy.decide(&request, &mut Rates::default(), None)
 }
 
@@ -133,9 +135,10 @@ fn over_its_rate_a_rule_leaves_it_to_those_below() {
         let request = Request {
             role: Role::Agent,
             actor: "agent:x",
-            query: "os",
+            subject: Subject::Query("os"),
             arguments: &arguments,
             paths: &[],
+            units: &[],
             moment,
         };
         policy.decide(&request, &mut rates, before)
@@ -154,7 +157,22 @@ fn each_error_has_its_place_and_says_what_would_be_right() {
         ("[[rule]]\nthen = \"alow\"", 2, 8, "\"allow\""),
         ("[[rule]]\nthen = ", 2, 8, ""),
         ("[[rule]]\nthem = \"deny\"", 2, 1, "did you mean then"),
-        ("[[rule]]\nmutation = \"file.write\"\nthen = \"deny\"", 2, 1, "there is no key"),
+        ("[[rule]]\nthen = \"deny\"\nmutation = \"file.wriet\"", 3, 12, "close to it: file.write"),
+        ("[[rule]]\nthen = \"deny\"\nmutation = [\"file.*\",\n \"reboot\"]", 4, 2, "there is no mutation"),
+        ("[[rule]]\nthen = \"deny\"\nrisk = [\"low\", \"meduim\"]", 3, 16, "did you mean medium?"),
+        ("[[rule]]\nthen = \"deny\"\nrisk = \"*\"", 3, 8, "there are: read, low, medium, destructive"),
+        ("[[rule]]\nthen = \"deny\"\nquery = \"file\"\nrisk = \"low\"", 4, 8, "one for each"),
+        ("[[rule]]\nthen = \"allow\"\nrisk = \"low\"\nmask = false", 4, 8, "reading"),
+        ("[[rule]]\nthen = \"deny\"\noperator_only = true", 3, 17, "asks"),
+        ("[[rule]]\nthen = \"ask\"\noperator_olny = true", 3, 1, "did you mean operator_only"),
+        ("quota = 1", 1, 9, "[quota.agent]"),
+        ("[quota]\ncalls_per_minute = 1", 2, 1, "[quota.agent]"),
+        ("[quota.agnet]\ncalls_per_minute = 1", 1, 8, "did you mean agent"),
+        ("[quota.\"agent:a/b\"]\ncalls_per_minute = 1", 1, 8, "a user below it"),
+        ("[quota.agent]\ncals_per_minute = 1", 2, 1, "did you mean calls_per_minute"),
+        ("[quota.agent]\ncalls_per_minute = \"1 MiB\"", 2, 20, "whole number"),
+        ("[quota.agent]\nbytes_per_day = \"1 MB\"", 2, 17, "512 MiB"),
+        ("[quota.agent]\nbytes_per_day = -1", 2, 17, "512 MiB"),
         ("[[rules]]\nthen = \"deny\"", 1, 3, "did you mean rule"),
         ("profile = \"autonomous\"", 1, 1, "there is no key"),
         ("rule = 1", 1, 8, "[[rule]]"),

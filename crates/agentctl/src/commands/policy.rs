@@ -10,7 +10,8 @@ use agentos_api::problem::near_matches;
 use agentos_api::query::path::{AbsolutePath, encode};
 use agentos_api::query::{NAMES, descriptions};
 use agentos_policy::{
-    DEFAULT, Decision, Moment, Origin, Policy, PolicyError, Rates, Request, Role, Verdict, path_argument,
+    DEFAULT, Decision, Moment, Origin, Policy, PolicyError, Rates, Request, Role, Subject, Verdict,
+    path_argument,
 };
 use clap::{Args, Subcommand};
 use jiff::Zoned;
@@ -226,9 +227,10 @@ fn explain(context: &mut Context, arguments: &Explain) -> Result<Exit, CliError>
     let request = Request {
         role,
         actor: &arguments.principal,
-        query: &arguments.query,
+        subject: Subject::Query(&arguments.query),
         arguments: &args,
         paths: &paths,
+        units: &[],
         moment: now(),
     };
     let decision = policy.decide(&request, &mut Rates::default(), None);
