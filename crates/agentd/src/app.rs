@@ -4,16 +4,18 @@ use std::sync::Arc;
 
 use agentos_api::event::EventType;
 use agentos_api::{Code, Problem};
+use agentos_changes::Changes;
 use agentos_ledger::{Appended, Ledger, NewEvent};
 use agentos_memory::Memory;
 use agentos_system::Machine;
 use bytes::Bytes;
 use serde::Serialize;
-use tokio::sync::{oneshot, watch};
+use tokio::sync::{Semaphore, oneshot, watch};
 
 use crate::caller::Caller;
 use crate::diagnosis::Advice;
 use crate::limits::LiveLimits;
+use crate::notifier::Notifier;
 use crate::policy::LivePolicy;
 use crate::problem::{append_problem, data_problem};
 use crate::routes::documents::Documents;
@@ -26,7 +28,13 @@ pub(crate) struct App {
     pub(crate) machine: Arc<Machine>,
     pub(crate) memory: Arc<Memory>,
     pub(crate) limits: Arc<LiveLimits>,
-    /// What may be read, and by whom.
+    /// What changes the machine.
+    pub(crate) changes: Arc<Changes>,
+    /// Places for changes that are under way.
+    pub(crate) changing: Arc<Semaphore>,
+    /// Tells the person that something waits.
+    pub(crate) notifier: Notifier,
+    /// What may be read and changed, and by whom.
     pub(crate) policy: Arc<LivePolicy>,
     /// What a person is told to do where the ledger cannot be used.
     pub(crate) advice: Advice,

@@ -1,6 +1,7 @@
 //! The caller of one request, as the handlers see it.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use agentos_api::event::Actor;
 use agentos_api::{ACTOR_HEADER, Code, Problem};
@@ -16,6 +17,8 @@ use crate::problem::Refusal;
 pub(crate) struct Caller {
     pub(crate) role: Role,
     pub(crate) actor: Actor,
+    /// When the connection was made.
+    pub(crate) connected: Instant,
 }
 
 impl Caller {
@@ -35,6 +38,6 @@ impl<S: Send + Sync> FromRequestParts<S> for Caller {
             .get::<Arc<Principal>>()
             .ok_or_else(|| Problem::new(Code::FORBIDDEN, "the caller is not known"))?;
         let actor = principal.actor(parts.headers.get(ACTOR_HEADER))?;
-        Ok(Self { role: principal.role, actor })
+        Ok(Self { role: principal.role, actor, connected: principal.connected })
     }
 }

@@ -3,10 +3,12 @@
 mod app;
 mod body;
 mod caller;
+mod changes;
 mod config;
 mod diagnosis;
 mod judge;
 mod limits;
+mod notifier;
 mod notify;
 mod policy;
 mod principal;

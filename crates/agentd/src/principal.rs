@@ -23,6 +23,8 @@ pub(crate) struct Principal {
     pub(crate) role: Role,
     /// The user's name, or its number where there is no name that can stand in an actor.
     user: String,
+    /// When the connection was made.
+    pub(crate) connected: Instant,
 }
 
 /// Longest detail that the actor header may add, in bytes.
@@ -40,7 +42,7 @@ impl Role {
 impl Principal {
     /// The principal of `role` whose peer runs as `uid` (`SO_PEERCRED`).
     pub(crate) fn new(role: Role, uid: u32, names: &UserNames) -> Self {
-        Self { role, user: names.get(uid) }
+        Self { role, user: names.get(uid), connected: Instant::now() }
     }
 
     /// The actor written to the ledger: `role:user`, and below it the detail of the header if there is one.

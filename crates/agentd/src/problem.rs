@@ -4,9 +4,12 @@ use std::error::Error;
 
 use agentos_api::parse::ParseError;
 use agentos_api::{Code, PROBLEM_MEDIA_TYPE, Problem};
+use agentos_changes::{ChangesError, Conflict};
 use agentos_ledger::{AppendError, DataError, LedgerError};
 use agentos_memory::MemoryError;
+use agentos_objects::ObjectError;
 use agentos_system::QueryError;
+use agentos_system::change::ChangeError;
 use axum::Json;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -84,6 +87,73 @@ pub(crate) fn query_problem(error: &QueryError) -> Problem {
             .with_hint("ask for a part of it: offset and length, or a filter"),
         QueryError::TimedOut { .. } => Problem::new(Code::TIMED_OUT, detail),
         QueryError::Io { .. } => Problem::new(Code::UNAVAILABLE, detail),
+    }
+}
+
+/// A change that does not go on.
+pub(crate) fn changes_problem(error: &ChangesError) -> Problem {
+    let detail = with_causes(error);
+    match error {
+        ChangesError::Invalid { field, reason } => {
+            Problem::new(Code::INVALID_ARGUMENT, reason.clone()).with_field(field.clone())
+        }
+        ChangesError::Planning(error) => change_problem(error),
+        ChangesError::NotFound(_) => {
+            Problem::new(Code::NOT_FOUND, detail).with_hint("GET /changes lists them; so does: agentctl changes")
+        }
+        ChangesError::Denied(_) => Problem::new(Code::POLICY_DENIED, detail)
+            .with_hint("Asking again, or in another way, gives the same answer. Who operates the machine can change the rule."),
+        ChangesError::Conflict(conflict) => conflict_problem(conflict, detail),
+        ChangesError::Failed { .. } => Problem::new(Code::CHANGE_FAILED, detail)
+            .with_hint("GET /changes/{id} has all of it; plan it again when the cause is gone"),
+        ChangesError::Busy(_) => Problem::new(Code::BUSY, detail).with_hint("GET /approvals says what waits"),
+        ChangesError::Ledger(error) => append_problem(error),
+        ChangesError::Reading(error) => ledger_problem(error),
+        ChangesError::Data(error) => data_problem(error),
+        ChangesError::Objects(error) => objects_problem(error),
+        ChangesError::Book(_) | ChangesError::Kept { .. } => Problem::new(Code::CHANGES_UNAVAILABLE, detail)
+            .with_hint("stop agentd, delete changes.db in its state directory, and start it: it is made anew"),
+    }
+}
+
+fn conflict_problem(conflict: &Conflict, detail: String) -> Problem {
+    match conflict {
+        Conflict::Stands { .. } => Problem::new(Code::CHANGE_STANDS, detail),
+        Conflict::PlanChanged { .. } => {
+            Problem::new(Code::PLAN_CHANGED, detail).with_hint("look at the plan again, and send its hash")
+        }
+        Conflict::PlanMoved { .. } => Problem::new(Code::PLAN_MOVED, detail)
+            .with_hint("look at the new plan, and decide on that: agentctl approvals"),
+        Conflict::Dependents { .. } => Problem::new(Code::CHANGE_HAS_DEPENDENTS, detail)
+            .with_hint("take those back first, or all together: with_dependents"),
+        Conflict::NotFresh { .. } => Problem::new(Code::NOT_FRESH, detail).with_hint("run the command again"),
+    }
+}
+
+fn objects_problem(error: &ObjectError) -> Problem {
+    let detail = with_causes(error);
+    match error {
+        ObjectError::Missing(_) | ObjectError::Damaged(_) => Problem::new(Code::CONTENT_NOT_KEPT, detail)
+            .with_hint("more is kept with changes.keep_bytes of agentd.toml; what is gone stays gone"),
+        ObjectError::OverQuota { .. } | ObjectError::TooLarge { .. } => Problem::new(Code::TOO_LARGE, detail),
+        _ => Problem::new(Code::CHANGES_UNAVAILABLE, detail)
+            .with_hint("is the disk of agentd's state directory full?"),
+    }
+}
+
+/// A step that cannot be planned or made.
+fn change_problem(error: &ChangeError) -> Problem {
+    let detail = with_causes(error);
+    match error {
+        ChangeError::UnknownMutation { near, .. } => Problem::new(Code::UNKNOWN_MUTATION, detail)
+            .with_near(near.clone())
+            .with_hint("GET /catalog lists the mutations; so does: agentctl tools"),
+        ChangeError::Moved { .. } => Problem::new(Code::PLAN_MOVED, detail)
+            .with_hint("plan it again: what is there now is another thing"),
+        ChangeError::Refused { .. } => Problem::new(Code::CHANGE_REFUSED, detail),
+        ChangeError::Failed { .. } => Problem::new(Code::CHANGE_FAILED, detail),
+        ChangeError::Objects(error) => objects_problem(error),
+        ChangeError::Reading(error) => query_problem(error),
     }
 }
 

@@ -4,17 +4,19 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use agentos_changes::Changes;
 use agentos_ledger::{Ledger, LedgerError, Subscription};
 use agentos_system::Machine;
 use anyhow::{Context, Result};
 use axum::Router;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinHandle;
 
 use crate::app::App;
 use crate::config::Config;
 use crate::diagnosis::{Advice, Closed};
 use crate::limits::LiveLimits;
+use crate::notifier::Notifier;
 use crate::notify;
 use crate::policy::LivePolicy;
 use crate::problem::with_causes;
@@ -27,6 +29,11 @@ use crate::work::{Begun, Work, begin};
 
 /// How often a beginning that waits for room is tried again.
 const TRY_AGAIN: Duration = Duration::from_secs(1);
+
+/// How often changes that expire, or that nobody confirms, are looked for.
+const SETTLE: Duration = Duration::from_secs(1);
+/// Changes under way at once: one is made, the others are planned or wait for their turn.
+const CHANGES_AT_ONCE: usize = 16;
 
 /// What any form of the service is made of.
 pub(crate) struct Parts {
@@ -151,7 +158,8 @@ impl Parts {
     }
 
     fn open(&self, work: Work) -> (Router, Mode) {
-        let Work { ledger, machine, memory } = work;
+        let Work { ledger, machine, memory, changes } = work;
+        settle_from_time_to_time(&changes, self.stopping.clone());
         let (grown, size) = watch::channel(ledger.head().id);
         let growth = ledger.subscribe(move |head| {
             grown.send_replace(head.id);
@@ -164,6 +172,9 @@ impl Parts {
             ledger: Arc::clone(&ledger),
             machine,
             memory,
+            changes,
+            changing: Arc::new(Semaphore::new(CHANGES_AT_ONCE)),
+            notifier: Notifier::new(self.config.approvals.notify.clone()),
             limits: Arc::clone(&self.limits),
             policy: Arc::clone(&self.policy),
             advice: Advice::new(&self.config),
@@ -211,4 +222,32 @@ impl Parts {
             tokio::task::spawn_blocking(move || begin(&config, &state, &machine, &policy)).await?
         })
     }
+}
+
+/// Until agentd stops, settles changes whose time is over.
+fn settle_from_time_to_time(changes: &Arc<Changes>, mut stopping: watch::Receiver<bool>) {
+    let changes = Arc::clone(changes);
+    tokio::spawn(async move {
+        let mut failing = false;
+        loop {
+            tokio::select! {
+                _ = stopping.wait_for(|stopping| *stopping) => return,
+                () = tokio::time::sleep(SETTLE) => {}
+            }
+            let settled = Arc::clone(&changes);
+            let result = tokio::task::spawn_blocking(move || settled.settle()).await;
+            let failed = match result {
+                Ok(Ok(())) => None,
+                Ok(Err(error)) => Some(with_causes(&error)),
+                Err(error) => Some(error.to_string()),
+            };
+            // Once, not every second, for as long as it lasts.
+            if let Some(reason) = &failed
+                && !failing
+            {
+                tracing::warn!("changes cannot be settled, which is tried again: {reason}");
+            }
+            failing = failed.is_some();
+        }
+    });
 }

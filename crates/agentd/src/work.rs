@@ -4,8 +4,10 @@
 use std::sync::Arc;
 
 use agentos_api::event::{Actor, EventType};
+use agentos_changes::Changes;
 use agentos_ledger::{Ledger, LedgerError, LedgerOptions, NewEvent};
 use agentos_memory::{Memory, MemoryOptions};
+use agentos_objects::Objects;
 use agentos_system::Machine;
 use anyhow::{Context, Result};
 use jiff::tz::TimeZone;
@@ -20,6 +22,7 @@ pub(crate) struct Work {
     pub(crate) ledger: Arc<Ledger>,
     pub(crate) machine: Arc<Machine>,
     pub(crate) memory: Arc<Memory>,
+    pub(crate) changes: Arc<Changes>,
 }
 
 /// How a beginning came out, where agentd goes on.
@@ -59,10 +62,13 @@ pub(crate) fn begin(
             "policy": policy.now().on_record(),
         });
         record_own(&ledger, "agentd.start", &started)?;
-        Ok(Arc::new(memory))
+        let changes = open_changes(config, state, &ledger, machine)?;
+        Ok((Arc::new(memory), Arc::new(changes)))
     };
     match rest() {
-        Ok(memory) => Ok(Begun::Work(Work { ledger, machine: Arc::clone(machine), memory })),
+        Ok((memory, changes)) => {
+            Ok(Begun::Work(Work { ledger, machine: Arc::clone(machine), memory, changes }))
+        }
         Err(error) => waiting_or(state, error),
     }
 }
@@ -100,6 +106,26 @@ fn open_memory(config: &Config, state: &StateDirectory) -> Result<Memory> {
     // A day's file is the day of the people at this machine.
     options.time_zone = TimeZone::system();
     Memory::open(options).context("the memory cannot be used")
+}
+
+/// Opens what changes the machine. What an end cut off is settled before anything is served.
+fn open_changes(
+    config: &Config,
+    state: &StateDirectory,
+    ledger: &Arc<Ledger>,
+    machine: &Arc<Machine>,
+) -> Result<Changes> {
+    let settings = &config.changes;
+    let objects = Objects::open(&agentos_objects::Options {
+        directory: state.path().join("objects"),
+        quota_bytes: settings.keep_bytes,
+    })
+    .context("what changes replace cannot be kept")?;
+    let mut options = agentos_changes::Options::new(state.path());
+    options.expire_after = settings.expire_after();
+    options.confirm_within = settings.confirm_within();
+    Changes::open(options, Arc::clone(ledger), Arc::clone(machine), objects)
+        .context("changes cannot be opened")
 }
 
 /// Records what agentd itself does, and waits until it is durable.

@@ -3,6 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::mutation::{self, MutationDescription};
 use crate::query::{self, QueryDescription};
 use crate::tool::{self, Tool};
 
@@ -13,6 +14,8 @@ pub struct Catalog {
     pub version: String,
     /// Every query of `POST /system/query`, in alphabetical order.
     pub queries: Vec<QueryDescription>,
+    /// Every mutation of `POST /system/mutate`, in alphabetical order.
+    pub mutations: Vec<MutationDescription>,
     /// The tools a model is given.
     pub tools: Vec<Tool>,
 }
@@ -22,6 +25,7 @@ pub fn catalog() -> Catalog {
     Catalog {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         queries: query::descriptions(),
+        mutations: mutation::descriptions(),
         tools: tool::tools(),
     }
 }

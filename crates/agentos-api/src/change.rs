@@ -364,3 +364,33 @@ pub enum Decision {
     /// No.
     Deny,
 }
+
+/// The body of `POST /changes/{id}/confirm`.
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ConfirmRequest {}
+
+/// A yes for a while.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Grant {
+    /// Its number: that of the change it was given with.
+    pub grant: u64,
+    /// Who gave it.
+    pub by: String,
+    /// For whom.
+    pub to: String,
+    /// What the rule is called.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rule: Option<String>,
+    /// Which rule, by what it says, and for which risk.
+    pub rule_id: String,
+    /// Until when: UTC, RFC 3339.
+    pub until: String,
+}
+
+/// The answer to `GET /grants`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct GrantList {
+    /// Those that hold now, the oldest first.
+    pub grants: Vec<Grant>,
+}

@@ -5,6 +5,9 @@ use schemars::{JsonSchema, SchemaGenerator};
 use serde_json::{Map, Value, json};
 
 use crate::catalog::Catalog;
+use crate::change::{
+    Change, ChangeFilter, ChangePage, ConfirmRequest, DecideRequest, GrantList, MutateRequest, UndoRequest,
+};
 use crate::event::{EventFilter, EventPage};
 use crate::health::HealthReport;
 use crate::ledger::{Checkpoint, Diagnosis, InclusionProof};
@@ -56,6 +59,53 @@ pub fn document() -> Value {
             );
         },
     );
+    paths.post(
+        "/system/mutate",
+        "One change, or several as one: planned, judged by the policy, made or waiting; each step an event before it happens.",
+        |document| {
+            document.takes::<MutateRequest>();
+            document.answers::<Change>();
+            document.also_answers::<Change>("202", "It waits for a person's yes; `next_step` says what to do");
+        },
+    );
+    paths.get("/changes", "A page of changes, the newest first. Not an event.", |document| {
+        document.parameters_of::<ChangeFilter>();
+        document.answers::<ChangePage>();
+    });
+    paths.get("/changes/{id}", "One change with its plan. Not an event.", |document| {
+        document.number_in_path("id");
+        document.answers::<Change>();
+    });
+    paths.post("/changes/{id}/undo", "Take a change back: itself a change.", |document| {
+        document.number_in_path("id");
+        document.takes::<UndoRequest>();
+        document.answers::<Change>();
+        document.also_answers::<Change>("202", "It waits for a person's yes");
+    });
+    paths.post(
+        "/changes/{id}/confirm",
+        "Keep a change that is taken back by itself otherwise. Only on the operator's socket, over a new connection.",
+        |document| {
+            document.number_in_path("id");
+            document.takes::<ConfirmRequest>();
+            document.answers::<Change>();
+        },
+    );
+    paths.get("/approvals", "The changes that wait for a yes, the newest first. Not an event.", |document| {
+        document.answers::<ChangePage>();
+    });
+    paths.post("/approvals/{id}", "Say yes or no. Only on the operator's socket.", |document| {
+        document.number_in_path("id");
+        document.takes::<DecideRequest>();
+        document.answers::<Change>();
+    });
+    paths.get("/grants", "What was said yes to for a while. Only on the operator's socket.", |document| {
+        document.answers::<GrantList>();
+    });
+    paths.post("/grants/{id}/revoke", "Take such a yes away. Only on the operator's socket.", |document| {
+        document.number_in_path("id");
+        document.answers::<GrantList>();
+    });
     paths.get("/events/log", "A page of the ledger.", |document| {
         document.parameters_of::<EventFilter>();
         document.answers::<EventPage>();
@@ -73,9 +123,7 @@ pub fn document() -> Value {
         },
     );
     paths.get("/events/{id}/proof", "Proof that an event is in the ledger.", |document| {
-        document.parameter(&json!({
-            "name": "id", "in": "path", "required": true, "schema": { "type": "integer", "minimum": 1 }
-        }));
+        document.number_in_path("id");
         document.answers::<InclusionProof>();
     });
     paths.get("/ledger/checkpoint", "The signed state of the ledger now.", |document| {
@@ -180,6 +228,17 @@ impl Operation<'_> {
     fn answers<T: JsonSchema>(&mut self) {
         let schema = self.generator.subschema_for::<T>().to_value();
         self.with("200", &json!({ "description": "The answer", "content": json_of(&schema) }));
+    }
+
+    fn also_answers<T: JsonSchema>(&mut self, status: &str, what: &str) {
+        let schema = self.generator.subschema_for::<T>().to_value();
+        self.with(status, &json!({ "description": what, "content": json_of(&schema) }));
+    }
+
+    fn number_in_path(&mut self, name: &str) {
+        self.parameter(&json!({
+            "name": name, "in": "path", "required": true, "schema": { "type": "integer", "minimum": 1 }
+        }));
     }
 
     fn with(&mut self, status: &str, response: &Value) {

@@ -45,7 +45,7 @@ codes! {
     FORBIDDEN = "forbidden", 403, "Not allowed for this caller";
     /// A rule of the policy keeps this from the caller. Asking again changes nothing.
     POLICY_DENIED = "policy_denied", 403, "The policy denies this";
-    /// A rule of the policy wants a person's yes, which this version has no way to give.
+    /// A rule of the policy wants a person's yes, which there is no way to give for a question.
     APPROVAL_REQUIRED = "approval_required", 403, "A person would have to say yes";
     /// There is no query of this name.
     UNKNOWN_QUERY = "unknown_query", 404, "No such query";
@@ -53,10 +53,28 @@ codes! {
     UNKNOWN_ROUTE = "unknown_route", 404, "No such route";
     /// The route exists and the thing asked for does not.
     NOT_FOUND = "not_found", 404, "Not found";
+    /// There is no mutation of this name.
+    UNKNOWN_MUTATION = "unknown_mutation", 404, "No such mutation";
     /// The route exists for another method.
     METHOD_NOT_ALLOWED = "method_not_allowed", 405, "Method not allowed";
     /// The body did not arrive in time.
     REQUEST_TIMEOUT = "request_timeout", 408, "The request took too long to arrive";
+    /// Where the change stands, this cannot be done with it: approved, denied or undone already.
+    CHANGE_STANDS = "change_stands", 409, "The change does not stand so";
+    /// The plan is another one than the one that was looked at.
+    PLAN_CHANGED = "plan_changed", 409, "Another plan";
+    /// The machine is not as it was when this was planned.
+    PLAN_MOVED = "plan_moved", 409, "The machine moved under the plan";
+    /// The machine refused the change; what had been made of it was taken back, unless `detail` says otherwise.
+    CHANGE_FAILED = "change_failed", 409, "The change failed";
+    /// It cannot be done to this thing, whoever asks.
+    CHANGE_REFUSED = "change_refused", 409, "This cannot be changed so";
+    /// Later changes build on this one.
+    CHANGE_HAS_DEPENDENTS = "change_has_dependents", 409, "Later changes build on it";
+    /// A confirmation has to come over a connection made after the change.
+    NOT_FRESH = "not_fresh", 409, "Not a new connection";
+    /// What the change replaced is not kept any more.
+    CONTENT_NOT_KEPT = "content_not_kept", 410, "Not kept any more";
     /// The body, or a value in it, is larger than what is read.
     TOO_LARGE = "too_large", 413, "Too large";
     /// The body is not `application/json`.
@@ -81,6 +99,8 @@ codes! {
     PRESSURE_UNAVAILABLE = "pressure_unavailable", 503, "Pressure information is not available";
     /// No package database that agentd knows is on this machine.
     PACKAGES_UNAVAILABLE = "packages_unavailable", 503, "No package database";
+    /// The store or the database of changes cannot be used.
+    CHANGES_UNAVAILABLE = "changes_unavailable", 503, "Changes are not available";
     /// The memory directory or its index cannot be used.
     MEMORY_UNAVAILABLE = "memory_unavailable", 503, "The memory is not available";
     /// Something else that this answer needs is missing on this machine.

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use agentos_api::change::{Risk, Step, Undo};
 use agentos_api::query::path::encode;
 use agentos_objects::{Objects, Options};
-use agentos_system::change::{ChangeError, Context, Made, Position, Prepared, Progress, Script};
+use agentos_system::change::{ChangeError, Context, Made, Position, Prepared, Progress, Script, Undone};
 use agentos_system::{Machine, MachineOptions, Viewer};
 use rustix::mount::{MountFlags, MountPropagationFlags, mount, mount_change, mount_remount};
 use serde_json::{Value, json};
@@ -68,7 +68,10 @@ impl Bench {
 
     fn undo(&self, script: &Script) -> Result<Prepared, ChangeError> {
         let viewer = Viewer::default();
-        let (prepared, batch) = self.machine.plan_undo(script, "it", &viewer, self.objects.batch())?;
+        let (prepared, batch) = {
+            let undone = Undone { script, summary: "it", risk: Risk::Low, can_lock_out: false };
+            self.machine.plan_undo(&undone, &viewer, self.objects.batch())?
+        };
         self.holder.set(self.holder.get() + 1);
         batch.commit(self.holder.get()).unwrap();
         Ok(prepared)

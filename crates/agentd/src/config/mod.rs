@@ -28,6 +28,8 @@ pub(crate) struct Config {
     pub(crate) ledger: Ledger,
     pub(crate) memory: Memory,
     pub(crate) limits: Limits,
+    pub(crate) changes: Changes,
+    pub(crate) approvals: Approvals,
 }
 
 /// The two sockets, one a principal.
@@ -73,6 +75,42 @@ pub(crate) struct Ledger {
     pub(crate) checkpoint_file: Option<PathBuf>,
 }
 
+/// Changes of the machine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Changes {
+    /// Bytes of what changes replace that are kept for taking them back.
+    pub(crate) keep_bytes: u64,
+    /// Minutes that a change waits for a yes.
+    pub(crate) expire_minutes: u32,
+    /// Seconds within which a change that may lock the person out has to be confirmed. 0: it need not be.
+    pub(crate) confirm_seconds: u32,
+}
+
+/// How a person learns that something waits.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Approvals {
+    /// A program, by its absolute path, and its arguments; run as agentd's user when a change begins to wait.
+    pub(crate) notify: Vec<PathBuf>,
+}
+
+impl Default for Changes {
+    fn default() -> Self {
+        Self { keep_bytes: 1 << 30, expire_minutes: 24 * 60, confirm_seconds: 120 }
+    }
+}
+
+impl Changes {
+    pub(crate) fn expire_after(&self) -> Duration {
+        Duration::from_secs(u64::from(self.expire_minutes) * 60)
+    }
+
+    pub(crate) fn confirm_within(&self) -> Duration {
+        Duration::from_secs(self.confirm_seconds.into())
+    }
+}
+
 /// The memory.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
@@ -106,6 +144,8 @@ impl Default for Config {
             ledger: Ledger::default(),
             memory: Memory::default(),
             limits: Limits::default(),
+            changes: Changes::default(),
+            approvals: Approvals::default(),
         }
     }
 }

@@ -1,5 +1,6 @@
 //! Every route of the API, in one table. A handler parses, records, calls one library function, maps its error.
 
+mod change;
 pub(crate) mod closed;
 pub(crate) mod documents;
 mod events;
@@ -21,10 +22,13 @@ use bytes::Bytes;
 use crate::app::App;
 use crate::problem::Refusal;
 
-const PATHS: [&str; 12] = [
+const PATHS: [&str; 16] = [
+    "/approvals",
     "/catalog",
+    "/changes",
     "/events/log",
     "/events/stream",
+    "/grants",
     "/health",
     "/ledger/checkpoint",
     "/ledger/diagnosis",
@@ -33,6 +37,7 @@ const PATHS: [&str; 12] = [
     "/memory/recall",
     "/memory/store",
     "/openapi.json",
+    "/system/mutate",
     "/system/query",
 ];
 
@@ -43,6 +48,15 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         .route("/catalog", get(documents::catalog))
         .route("/openapi.json", get(documents::openapi))
         .route("/system/query", post(query::answer))
+        .route("/system/mutate", post(change::mutate))
+        .route("/changes", get(change::page))
+        .route("/changes/{id}", get(change::show))
+        .route("/changes/{id}/undo", post(change::undo))
+        .route("/changes/{id}/confirm", post(change::confirm))
+        .route("/approvals", get(change::waiting))
+        .route("/approvals/{id}", post(change::decide))
+        .route("/grants", get(change::grants))
+        .route("/grants/{id}/revoke", post(change::revoke))
         .route("/events/log", get(events::page))
         .route("/events/stream", get(stream::follow))
         .route("/events/{id}/proof", get(events::proof))

@@ -37,25 +37,28 @@ impl Machine {
         finish(planner, parts, None)
     }
 
-    /// Plans taking back a change that was made: `script` is what was carried out, `summary` says what it was.
+    /// Plans taking back a change that was made.
     ///
     /// # Errors
     /// [`ChangeError::Moved`] where something is not as the change left it, [`ChangeError::Refused`] where a part has no
     /// way back, [`ChangeError::Objects`] where what it replaced is not kept any more.
     pub fn plan_undo<'p>(
         &'p self,
-        script: &Script,
-        summary: &str,
+        undone: &Undone<'_>,
         viewer: &'p Viewer,
         batch: Batch<'p>,
     ) -> Result<(Prepared, Batch<'p>), ChangeError> {
         let mut planner = Planner::new(self, viewer, batch);
-        let done: Vec<&Transition> = script.transitions().collect();
+        let done: Vec<&Transition> = undone.script.transitions().collect();
         planner.reverse(&done)?;
-        planner.summary(format!("Takes back: {summary}"));
-        planner.risk(Risk::Low);
+        planner.summary(format!("Takes back: {}", undone.summary));
+        // Opening what was closed is no less than closing it.
+        planner.risk(undone.risk);
+        if undone.can_lock_out {
+            planner.can_lock_out();
+        }
         let part = Part::end(&mut planner, "change.undo".to_owned(), Map::new());
-        finish(planner, vec![part], Some(summary))
+        finish(planner, vec![part], Some(undone.summary))
     }
 
     /// Says whether [`Machine::plan`] would accept these arguments, without reading anything of the machine.
@@ -67,6 +70,19 @@ impl Machine {
             .map_err(|error| ChangeError::invalid("args", error.to_string()))?;
         dispatch::check(&step.mutation, &args)
     }
+}
+
+/// A change that is to be taken back.
+#[derive(Clone, Copy, Debug)]
+pub struct Undone<'u> {
+    /// What was carried out.
+    pub script: &'u Script,
+    /// What it was, in a sentence.
+    pub summary: &'u str,
+    /// How much harm it could do.
+    pub risk: Risk,
+    /// It could lock the person out.
+    pub can_lock_out: bool,
 }
 
 /// A step that is planned.

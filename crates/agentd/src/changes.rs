@@ -1,0 +1,119 @@
+//! Changes, as the policy sees them and as callers may see them.
+
+use std::sync::Arc;
+
+use agentos_api::change::{Change, Step};
+use agentos_api::query::path::decode;
+use agentos_changes::{Judge, Ruling, Verdict};
+use agentos_policy::{Decision, Request, Subject, mask};
+use agentos_system::change::{Prepared, Touched};
+use serde_json::{Map, Value};
+
+use crate::caller::Caller;
+use crate::judge::{now, of};
+use crate::policy::Loaded;
+use crate::principal::Role;
+
+/// Holds the steps of a change against the policy: one that is refused refuses all, one that is asked about has all wait.
+pub(crate) struct Steps {
+    loaded: Arc<Loaded>,
+    role: Role,
+    actor: String,
+}
+
+impl Steps {
+    pub(crate) fn new(loaded: Arc<Loaded>, caller: &Caller) -> Self {
+        Self { loaded, role: caller.role, actor: caller.actor.as_str().to_owned() }
+    }
+
+    fn decide(
+        &self,
+        mutation: &str,
+        risk: agentos_api::change::Risk,
+        args: &Map<String, Value>,
+        touched: &Touched,
+    ) -> Decision {
+        let request = Request {
+            role: of(self.role),
+            actor: &self.actor,
+            subject: Subject::Mutation { name: mutation, risk },
+            arguments: args,
+            paths: &touched.paths,
+            units: &touched.units,
+            moment: now(),
+        };
+        self.loaded.policy.decide(&request, &mut self.loaded.rates(), None)
+    }
+}
+
+impl Judge for Steps {
+    fn judge(&self, steps: &[Step], prepared: &Prepared) -> Result<Ruling, String> {
+        let nothing = Map::new();
+        let mut strictest: Option<Ruling> = None;
+        for (number, planned) in prepared.plan.steps.iter().enumerate() {
+            let args = steps.get(number).map_or(&nothing, |step| &step.args);
+            let touched = prepared.touched.get(number).cloned().unwrap_or_default();
+            let decision = self.decide(&planned.mutation, planned.risk, args, &touched);
+            let ruling = ruling(decision);
+            if strictest.as_ref().is_none_or(|before| ruling.verdict > before.verdict) {
+                strictest = Some(ruling);
+            }
+        }
+        strictest.ok_or_else(|| "a change without steps".to_owned())
+    }
+}
+
+fn ruling(decision: Decision) -> Ruling {
+    let verdict = match decision.verdict {
+        agentos_policy::Verdict::Allow { .. } => Verdict::Allow,
+        agentos_policy::Verdict::Ask => Verdict::Ask,
+        agentos_policy::Verdict::Deny => Verdict::Deny,
+    };
+    Ruling {
+        verdict,
+        rule: decision.rule.map(|rule| rule.to_string()),
+        reason: decision.reason,
+        id: decision.id.as_str().to_owned(),
+        operator_only: decision.operator_only,
+    }
+}
+
+/// A change as the caller may see it: what the rules for reading keep from the agent is kept from it here too, and secrets
+/// are masked. The person sees all of it.
+pub(crate) fn shown(mut change: Change, caller: &Caller, loaded: &Loaded) -> Vec<u8> {
+    if caller.role == Role::Operator {
+        return serde_json::to_vec(&change).unwrap_or_default();
+    }
+    for step in &mut change.plan.steps {
+        for effect in &mut step.effects {
+            if effect.diff.is_some()
+                && let Some(rule) = kept_by(&effect.on, caller, loaded)
+            {
+                effect.diff = None;
+                effect.diff_omitted = Some(format!("kept from the agent by {rule} of the policy"));
+            }
+        }
+    }
+    mask::json(serde_json::to_vec(&change).unwrap_or_default()).0
+}
+
+/// The rule by which a caller may not read the file that an effect is on.
+fn kept_by(on: &str, caller: &Caller, loaded: &Loaded) -> Option<String> {
+    let path = decode(on.strip_prefix("file ")?).ok()?.into_owned();
+    let mut arguments = Map::new();
+    arguments.insert("path".to_owned(), on.strip_prefix("file ")?.into());
+    let request = Request {
+        role: of(caller.role),
+        actor: caller.actor.as_str(),
+        subject: Subject::Query("file"),
+        arguments: &arguments,
+        paths: &[path],
+        units: &[],
+        moment: now(),
+    };
+    let decision = loaded.policy.decide(&request, &mut loaded.rates(), None);
+    match decision.verdict {
+        agentos_policy::Verdict::Allow { .. } => None,
+        _ => Some(decision.rule.map_or_else(|| "a rule".to_owned(), |rule| rule.to_string())),
+    }
+}

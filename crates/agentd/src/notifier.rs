@@ -1,0 +1,88 @@
+//! Tells the person that something waits: a line in the log, and a command of their choosing.
+
+use std::path::PathBuf;
+use std::process::Stdio;
+use std::sync::Arc;
+use std::time::Duration;
+
+use agentos_api::change::Change;
+use tokio::process::Command;
+use tokio::sync::Semaphore;
+
+/// How long the command may take.
+const TIME: Duration = Duration::from_secs(10);
+/// Commands that run at once; with more waiting at once one of them has told the person.
+const AT_ONCE: usize = 2;
+
+/// Who is told, and how.
+#[derive(Debug)]
+pub(crate) struct Notifier {
+    command: Vec<PathBuf>,
+    running: Arc<Semaphore>,
+}
+
+impl Notifier {
+    /// With a program by its absolute path and its arguments, or none.
+    pub(crate) fn new(command: Vec<PathBuf>) -> Self {
+        Self { command, running: Arc::new(Semaphore::new(AT_ONCE)) }
+    }
+
+    /// A change waits for a yes. Returns at once.
+    pub(crate) fn something_waits(&self, change: &Change) {
+        tracing::info!(
+            change = change.id,
+            risk = change.plan.risk.as_str(),
+            "a change waits for a yes: agentctl approvals show {}",
+            change.id
+        );
+        let Some((program, arguments)) = self.command.split_first() else { return };
+        let Ok(place) = Arc::clone(&self.running).try_acquire_owned() else { return };
+        let mut command = Command::new(program);
+        command
+            .args(arguments)
+            .env_clear()
+            .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
+            .env("AGENTOS_CHANGE", change.id.to_string())
+            .env("AGENTOS_RISK", change.plan.risk.as_str())
+            // The agent's words: control characters are no part of them.
+            .env("AGENTOS_SUMMARY", plain(&change.plan.summary))
+            .env("AGENTOS_REASON", plain(&change.reason))
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .kill_on_drop(true);
+        tokio::spawn(async move {
+            let _place = place;
+            let ended = match command.spawn() {
+                Ok(mut child) => tokio::time::timeout(TIME, child.wait()).await,
+                Err(error) => {
+                    tracing::warn!("approvals.notify cannot be started: {error}");
+                    return;
+                }
+            };
+            match ended {
+                Ok(Ok(status)) if status.success() => {}
+                Ok(Ok(status)) => tracing::warn!("approvals.notify failed: {status}"),
+                Ok(Err(error)) => tracing::warn!("approvals.notify failed: {error}"),
+                Err(_) => {
+                    tracing::warn!("approvals.notify took longer than {} s, and was ended", TIME.as_secs())
+                }
+            }
+        });
+    }
+}
+
+fn plain(text: &str) -> String {
+    text.chars().take(500).map(|character| if character.is_control() { ' ' } else { character }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_of_the_agents_are_one_plain_line() {
+        assert_eq!(plain("a\n\u{1b}[31mb\0"), "a  [31mb ");
+        assert_eq!(plain(&"x".repeat(900)).len(), 500);
+    }
+}

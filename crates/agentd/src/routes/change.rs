@@ -1,0 +1,218 @@
+//! `/system/mutate`, `/changes`, `/approvals`, `/grants`: what changes the machine, and who says yes.
+
+use std::sync::Arc;
+
+use agentos_api::change::{
+    ChangeFilter, ConfirmRequest, DecideRequest, GrantList, MutateRequest, Status, UndoRequest,
+};
+use agentos_api::{Bounded, Code, Problem, parse};
+use agentos_changes::{Asked, Changes, ChangesError, Outcome};
+use axum::extract::{Path, RawQuery, State};
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use serde_json::json;
+
+use super::json;
+use crate::app::App;
+use crate::body::JsonBody;
+use crate::caller::Caller;
+use crate::changes::{Steps, shown};
+use crate::principal::Role;
+use crate::problem::{Refusal, changes_problem, parse_problem};
+
+pub(crate) async fn mutate(
+    State(app): State<Arc<App>>,
+    caller: Caller,
+    JsonBody(request): JsonBody<MutateRequest>,
+) -> Result<Response, Refusal> {
+    let judge = Steps::new(app.policy.now(), &caller);
+    let asked = asked(&caller);
+    let outcome = app.change(move |changes| changes.mutate(&asked, &request, &judge)).await?;
+    Ok(answer(&app, &caller, outcome))
+}
+
+pub(crate) async fn undo(
+    State(app): State<Arc<App>>,
+    caller: Caller,
+    Path(id): Path<String>,
+    JsonBody(request): JsonBody<UndoRequest>,
+) -> Result<Response, Refusal> {
+    let id = number(&id)?;
+    let judge = Steps::new(app.policy.now(), &caller);
+    let asked = asked(&caller);
+    let outcome = app.change(move |changes| changes.undo(id, &asked, &request, &judge)).await?;
+    Ok(answer(&app, &caller, outcome))
+}
+
+pub(crate) async fn page(
+    State(app): State<Arc<App>>,
+    caller: Caller,
+    RawQuery(query): RawQuery,
+) -> Result<Response, Refusal> {
+    let filter: ChangeFilter =
+        parse::url_query(query.as_deref().unwrap_or_default()).map_err(|error| parse_problem(error, ""))?;
+    list(&app, &caller, filter).await
+}
+
+pub(crate) async fn waiting(State(app): State<Arc<App>>, caller: Caller) -> Result<Response, Refusal> {
+    let limit = Bounded::new(200).unwrap_or_default();
+    list(&app, &caller, ChangeFilter { status: Some(Status::Waiting), limit, ..ChangeFilter::default() })
+        .await
+}
+
+pub(crate) async fn show(
+    State(app): State<Arc<App>>,
+    caller: Caller,
+    Path(id): Path<String>,
+) -> Result<Response, Refusal> {
+    let id = number(&id)?;
+    let change = app
+        .blocking("reading a change", move |app| app.changes.get(id).map_err(|error| changes_problem(&error)))
+        .await?;
+    Ok(json(shown(change, &caller, &app.policy.now())))
+}
+
+pub(crate) async fn decide(
+    State(app): State<Arc<App>>,
+    caller: Caller,
+    Path(id): Path<String>,
+    JsonBody(request): JsonBody<DecideRequest>,
+) -> Result<Response, Refusal> {
+    let id = number(&id)?;
+    only_operator(&app, &caller, "approval.refused", id).await?;
+    let asked = asked(&caller);
+    let change = app.change(move |changes| changes.decide(id, &asked, &request)).await?;
+    Ok(json(shown(change, &caller, &app.policy.now())))
+}
+
+pub(crate) async fn confirm(
+    State(app): State<Arc<App>>,
+    caller: Caller,
+    Path(id): Path<String>,
+    JsonBody(ConfirmRequest {}): JsonBody<ConfirmRequest>,
+) -> Result<Response, Refusal> {
+    let id = number(&id)?;
+    only_operator(&app, &caller, "approval.refused", id).await?;
+    let (asked, connected) = (asked(&caller), caller.connected);
+    let change = app.change(move |changes| changes.confirm(id, &asked, connected)).await?;
+    Ok(json(shown(change, &caller, &app.policy.now())))
+}
+
+pub(crate) async fn grants(State(app): State<Arc<App>>, caller: Caller) -> Result<Response, Refusal> {
+    only_operator(&app, &caller, "approval.refused", 0).await?;
+    let bytes = app
+        .blocking_json("reading grants", |app| {
+            let grants = app.changes.grants().map_err(|error| changes_problem(&error))?;
+            Ok(GrantList { grants })
+        })
+        .await?;
+    Ok(json(bytes))
+}
+
+pub(crate) async fn revoke(
+    State(app): State<Arc<App>>,
+    caller: Caller,
+    Path(id): Path<String>,
+) -> Result<Response, Refusal> {
+    let id = number(&id)?;
+    only_operator(&app, &caller, "approval.refused", id).await?;
+    let asked = asked(&caller);
+    let grants = app
+        .change(move |changes| {
+            changes.revoke(&asked, id)?;
+            changes.grants()
+        })
+        .await?;
+    let bytes = serde_json::to_vec(&GrantList { grants })
+        .map_err(|error| Problem::new(Code::INTERNAL, error.to_string()))?;
+    Ok(json(bytes))
+}
+
+async fn list(app: &Arc<App>, caller: &Caller, filter: ChangeFilter) -> Result<Response, Refusal> {
+    let page = app
+        .blocking("reading changes", move |app| {
+            app.changes.page(&filter).map_err(|error| changes_problem(&error))
+        })
+        .await?;
+    let bytes = serde_json::to_vec(&page).map_err(|error| Problem::new(Code::INTERNAL, error.to_string()))?;
+    let bytes = match caller.role {
+        Role::Operator => bytes,
+        Role::Agent => agentos_policy::mask::json(bytes).0,
+    };
+    Ok(json(bytes))
+}
+
+fn answer(app: &App, caller: &Caller, outcome: Outcome) -> Response {
+    let loaded = app.policy.now();
+    match outcome {
+        Outcome::Done(change) => json(shown(change, caller, &loaded)),
+        Outcome::Waits(change) => {
+            app.notifier.something_waits(&change);
+            (StatusCode::ACCEPTED, json(shown(change, caller, &loaded))).into_response()
+        }
+    }
+}
+
+fn asked(caller: &Caller) -> Asked {
+    Asked { actor: caller.actor.clone(), operator: caller.role == Role::Operator }
+}
+
+/// The number of a change in the path.
+fn number(text: &str) -> Result<u64, Problem> {
+    text.parse().ok().filter(|number| (1..=i64::MAX as u64).contains(number)).ok_or_else(|| {
+        Problem::new(Code::INVALID_ARGUMENT, "the number of a change is a whole number from 1")
+            .with_field("id")
+    })
+}
+
+/// Refuses the agent, and records that it tried.
+async fn only_operator(
+    app: &Arc<App>,
+    caller: &Caller,
+    kind: &'static str,
+    change: u64,
+) -> Result<(), Problem> {
+    if caller.role == Role::Operator {
+        return Ok(());
+    }
+    app.record(caller, kind, &json!({ "change": change })).await?;
+    Err(Problem::new(
+        Code::FORBIDDEN,
+        "only the person who operates this machine says yes or no, on the operator's socket",
+    )
+    .with_hint(
+        "The person runs: agentctl approvals. No header, no other request and no other way does it for them.",
+    ))
+}
+
+impl App {
+    /// Does something with changes: to its end, also when the caller goes away.
+    ///
+    /// # Errors
+    /// `busy`; `internal` if it panicked; otherwise what the work answers, as a problem.
+    async fn change<T: Send + 'static>(
+        self: &Arc<Self>,
+        work: impl FnOnce(&Changes) -> Result<T, ChangesError> + Send + 'static,
+    ) -> Result<T, Problem> {
+        let Ok(place) = Arc::clone(&self.changing).try_acquire_owned() else {
+            return Err(Problem::new(Code::BUSY, "too many other changes are under way; nothing was done")
+                .with_hint("ask again in a moment"));
+        };
+        let changes = Arc::clone(&self.changes);
+        let task = tokio::task::spawn_blocking(move || {
+            let _place = place;
+            work(&changes)
+        });
+        match task.await {
+            Ok(result) => result.map_err(|error| changes_problem(&error)),
+            Err(error) => {
+                tracing::error!(%error, "a change panicked");
+                Err(Problem::new(
+                    Code::INTERNAL,
+                    "the change failed inside agentd; GET /changes says how far it came",
+                )
+                .with_hint("the journal has the reason: journalctl -u agentd"))
+            }
+        }
+    }
+}

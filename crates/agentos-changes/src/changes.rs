@@ -1,0 +1,304 @@
+//! All changes of a machine: opened from the ledger, recorded step by step.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::mpsc::sync_channel;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use agentos_api::change::{self, ChangeFilter, ChangePage};
+use agentos_api::event::{Actor, EventFilter, EventType, Order, TypeFilter};
+use agentos_ledger::{Appended, Ledger, NewEvent};
+use agentos_objects::Objects;
+use agentos_system::Machine;
+use agentos_system::change::Context;
+use jiff::Timestamp;
+use serde::Serialize;
+
+use crate::book::Book;
+use crate::error::ChangesError;
+use crate::record::{Data, Happening, Record, Seen, parse};
+use crate::turn::{Taken, Turn};
+
+/// How long a change waits until the ones before it are made.
+const TURN: Duration = Duration::from_secs(60);
+
+/// Where changes are kept, and for how long they wait.
+#[derive(Clone)]
+pub struct Options {
+    /// The folder of the database.
+    pub directory: PathBuf,
+    /// How long a change waits for a yes.
+    pub expire_after: Duration,
+    /// How long a change that may lock the person out stays unless it is confirmed.
+    pub confirm_within: Duration,
+    /// Changes that wait at once.
+    pub most_waiting: u64,
+    /// The command that takes an unconfirmed change back from outside; its number is appended. Empty: only this process
+    /// does it.
+    pub take_back: Vec<String>,
+    /// Told before each step of a change, by its name: where a test ends the process.
+    pub before_step: Option<Arc<dyn Fn(&str) + Send + Sync>>,
+}
+
+impl std::fmt::Debug for Options {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("Options").field("directory", &self.directory).finish_non_exhaustive()
+    }
+}
+
+impl Options {
+    /// The defaults, in that folder: a day for a yes, two minutes for a confirmation.
+    pub fn new(directory: impl Into<PathBuf>) -> Self {
+        Self {
+            directory: directory.into(),
+            expire_after: Duration::from_hours(24),
+            confirm_within: Duration::from_mins(2),
+            most_waiting: 1000,
+            take_back: Vec::new(),
+            before_step: None,
+        }
+    }
+}
+
+/// Who asks.
+#[derive(Clone, Debug)]
+pub struct Asked {
+    /// As the ledger names them.
+    pub actor: Actor,
+    /// The person who operates the machine, not the agent.
+    pub operator: bool,
+}
+
+/// What became of a request.
+#[derive(Clone, Debug)]
+pub enum Outcome {
+    /// It was made, or nothing had to be; or it was only planned.
+    Done(change::Change),
+    /// It waits for a yes.
+    Waits(change::Change),
+}
+
+/// All changes of a machine. One value is shared by all threads.
+#[derive(Debug)]
+pub struct Changes {
+    pub(crate) ledger: Arc<Ledger>,
+    pub(crate) machine: Arc<Machine>,
+    pub(crate) objects: Objects,
+    pub(crate) options: Options,
+    pub(crate) turn: Turn,
+    /// When changes that are unconfirmed were made, as far as this process made them.
+    unconfirmed: Mutex<HashMap<u64, Instant>>,
+    /// Events of changes are recorded and taken in one after the other.
+    book: Mutex<Book>,
+}
+
+impl Changes {
+    /// Opens the changes of a ledger. What it holds and the database does not is taken in; what was cut off is settled.
+    ///
+    /// # Errors
+    /// The database's, the ledger's, the store's.
+    pub fn open(
+        options: Options,
+        ledger: Arc<Ledger>,
+        machine: Arc<Machine>,
+        objects: Objects,
+    ) -> Result<Self, ChangesError> {
+        let book = Book::open(&options.directory.join("changes.db"))?;
+        let changes = Self {
+            ledger,
+            machine,
+            objects,
+            options,
+            turn: Turn::default(),
+            unconfirmed: Mutex::default(),
+            book: Mutex::new(book),
+        };
+        changes.replay()?;
+        changes.settle()?;
+        Ok(changes)
+    }
+
+    fn replay(&self) -> Result<(), ChangesError> {
+        let mut book = self.book();
+        let (head, last) = (self.ledger.head().id, book.last_event()?);
+        // A database from before another ledger was put here.
+        if last > head {
+            return Err(ChangesError::Kept {
+                change: 0,
+                reason: format!(
+                    "the database of changes is ahead of the ledger ({last} of {head} events); delete it"
+                ),
+            });
+        }
+        for prefix in ["grant.", "change."] {
+            let mut after = last;
+            loop {
+                let page = self.ledger.page(&EventFilter {
+                    kind: Some(TypeFilter::Prefix(prefix.to_owned())),
+                    after: Some(after),
+                    order: Some(Order::Oldest),
+                    limit: agentos_api::Bounded::new(1000).unwrap_or_default(),
+                    ..EventFilter::default()
+                })?;
+                for event in &page.events {
+                    let seen = Seen { ts: &event.ts, actor: event.actor.as_str() };
+                    if prefix == "grant." {
+                        crate::grants::take(&book, event.kind.as_str(), event.payload.get())?;
+                    } else if let Some(Data { change, happening }) = parse(event.payload.get()) {
+                        book.take(event.id, change, &happening, seen)?;
+                    }
+                }
+                match page.next {
+                    Some(next) => after = next,
+                    None => break,
+                }
+            }
+        }
+        for change in book.without_things()? {
+            let Some(record) = book.record(change)? else { continue };
+            // Where the plan made room for later ones the change can no longer be undone, nor depended on.
+            if let Ok(kept) = self.kept(&record) {
+                book.set_things(change, &kept.script.things())?;
+            }
+        }
+        book.set_last_event(head)?;
+        Ok(())
+    }
+
+    /// A page of changes, the newest first.
+    ///
+    /// # Errors
+    /// The database's.
+    pub fn page(&self, filter: &ChangeFilter) -> Result<ChangePage, ChangesError> {
+        let mut records = self.book().page(filter)?;
+        let more = records.len() > filter.limit.as_usize();
+        records.truncate(filter.limit.as_usize());
+        let next = if more { records.last().map(|record| record.id) } else { None };
+        Ok(ChangePage { changes: records.iter().map(crate::show::summary).collect(), next })
+    }
+
+    /// One change, whole.
+    ///
+    /// # Errors
+    /// [`ChangesError::NotFound`]; the database's.
+    pub fn get(&self, change: u64) -> Result<change::Change, ChangesError> {
+        let record = self.record_of(change)?;
+        Ok(self.show(&record))
+    }
+
+    /// The event by which a change last went on stands for how many of them wait; for a list that is looked at often.
+    ///
+    /// # Errors
+    /// The database's.
+    pub fn waiting(&self) -> Result<u64, ChangesError> {
+        Ok(self.book().count(change::Status::Waiting)?)
+    }
+
+    pub(crate) fn record_of(&self, change: u64) -> Result<Record, ChangesError> {
+        self.book().record(change)?.ok_or_else(|| ChangesError::NotFound(format!("change {change}")))
+    }
+
+    pub(crate) fn book(&self) -> MutexGuard<'_, Book> {
+        // A thread that panicked left its transaction to be rolled back.
+        self.book.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn context(&self) -> Context<'_> {
+        Context { machine: &self.machine, objects: &self.objects }
+    }
+
+    pub(crate) fn note_unconfirmed(&self, change: u64) {
+        let mut since = self.unconfirmed.lock().unwrap_or_else(PoisonError::into_inner);
+        since.insert(change, Instant::now());
+    }
+
+    pub(crate) fn unconfirmed_since(&self, change: u64) -> Option<Instant> {
+        self.unconfirmed.lock().unwrap_or_else(PoisonError::into_inner).get(&change).copied()
+    }
+
+    /// Waits until no other change is being made.
+    pub(crate) fn my_turn(&self) -> Result<Taken<'_>, ChangesError> {
+        self.turn.take(TURN).ok_or_else(|| {
+            ChangesError::Busy(format!(
+                "another change is being made for more than {} s; nothing was done",
+                TURN.as_secs()
+            ))
+        })
+    }
+
+    /// Records an event that no change is known by, and waits until it is durable.
+    pub(crate) fn note(
+        &self,
+        actor: &Actor,
+        kind: &str,
+        data: &impl Serialize,
+    ) -> Result<Appended, ChangesError> {
+        self.step(kind);
+        let kind = EventType::new(kind)
+            .map_err(|error| ChangesError::Invalid { field: "type".to_owned(), reason: error.to_string() })?;
+        Ok(self.ledger.append_blocking(NewEvent::new(kind, actor.clone(), data)?)?)
+    }
+
+    /// Records what happens to changes, in one go, and waits until all of it is durable. Only then it may be done.
+    ///
+    /// # Errors
+    /// The ledger's: then nothing may be done, though the first of several may be on the record.
+    pub(crate) fn happen(
+        &self,
+        actor: &Actor,
+        happenings: Vec<(u64, Happening)>,
+    ) -> Result<(), ChangesError> {
+        let book = self.book();
+        self.happen_in(&book, actor, happenings)
+    }
+
+    pub(crate) fn happen_in(
+        &self,
+        book: &Book,
+        actor: &Actor,
+        happenings: Vec<(u64, Happening)>,
+    ) -> Result<(), ChangesError> {
+        let mut pending = Vec::with_capacity(happenings.len());
+        for (change, happening) in happenings {
+            self.step(happening.kind());
+            let kind = EventType::new(happening.kind()).map_err(|error| ChangesError::Invalid {
+                field: "type".to_owned(),
+                reason: error.to_string(),
+            })?;
+            let data = Data { change, happening };
+            let event = NewEvent::new(kind, actor.clone(), &data)?;
+            let (sender, receiver) = sync_channel(1);
+            self.ledger.append(event, move |result| {
+                let _ = sender.send(result);
+            });
+            pending.push((data, receiver));
+        }
+        for (data, receiver) in pending {
+            let appended = receiver.recv().unwrap_or(Err(agentos_ledger::AppendError::Closed))?;
+            let seen = Seen { ts: &appended.ts, actor: actor.as_str() };
+            book.take(appended.id, data.change, &data.happening, seen)?;
+        }
+        Ok(())
+    }
+
+    /// A step of a change is about to be taken.
+    pub(crate) fn step(&self, name: &str) {
+        if let Some(before) = &self.options.before_step {
+            before(name);
+        }
+    }
+}
+
+/// That long from now, as the ledger writes times.
+pub(crate) fn from_now(after: Duration) -> String {
+    let now = Timestamp::now();
+    let then = now.checked_add(after).unwrap_or(now);
+    format!("{then:.3}")
+}
+
+/// Whether that moment has come. One that cannot be read has.
+pub(crate) fn is_over(moment: &str) -> bool {
+    moment.parse::<Timestamp>().is_ok_and(|moment| Timestamp::now() >= moment)
+        || moment.parse::<Timestamp>().is_err()
+}

@@ -1,0 +1,142 @@
+//! A person's yes or no.
+
+use std::time::Instant;
+
+use agentos_api::change::{Change, DecideRequest, Decision, Status};
+use agentos_system::change::{ChangeError, Prepared};
+
+use crate::changes::{Asked, Changes, is_over};
+use crate::error::{ChangesError, Conflict, chain};
+use crate::kept::Kept;
+use crate::make::{check_reason, cut, viewer, written};
+use crate::record::{Happening, Record};
+
+impl Changes {
+    /// Says yes or no to a change that waits. A yes makes it, when the plan is the one that was looked at and the machine is
+    /// as it was; otherwise it is planned anew and waits again.
+    ///
+    /// # Errors
+    /// [`ChangesError::Conflict`] where it does not wait any more, its plan is another, or the machine moved;
+    /// [`ChangesError::Failed`] where making it failed.
+    pub fn decide(&self, change: u64, by: &Asked, request: &DecideRequest) -> Result<Change, ChangesError> {
+        if let Some(reason) = &request.reason {
+            check_reason(reason)?;
+        }
+        let turn = self.my_turn()?;
+        let record = self.record_of(change)?;
+        if record.status != Status::Waiting {
+            return Err(stands(&record, "waiting for a yes"));
+        }
+        if record.expires.as_deref().is_some_and(is_over) {
+            self.end(change, by, Happening::Expired)?;
+            return Err(stands(&self.record_of(change)?, "waiting for a yes"));
+        }
+        match request.decision {
+            Decision::Deny => {
+                self.end(change, by, Happening::Denied { reason: request.reason.clone() })?;
+            }
+            Decision::Approve => {
+                let kept = self.kept(&record)?;
+                if request.plan_hash.as_deref() != Some(record.plan_hash.as_str()) {
+                    return Err(Conflict::PlanChanged { now: record.plan_hash }.into());
+                }
+                if let Err(moved) = kept.script.check(&self.context()) {
+                    return Err(self.plan_anew(&record, kept, by, &moved));
+                }
+                let plan_hash = record.plan_hash.clone();
+                let approved = Happening::Approved {
+                    plan_hash: plan_hash.clone(),
+                    rule: record.rule.clone(),
+                    reason: request.reason.clone(),
+                    grant: None,
+                };
+                self.happen(
+                    &by.actor,
+                    vec![(change, approved), (change, Happening::Applying { plan_hash })],
+                )?;
+                if let Some(seconds) = request.for_seconds {
+                    self.give(by, &record, seconds.get())?;
+                }
+                self.carry_out(change, &kept, by)?;
+            }
+        }
+        drop(turn);
+        self.get(change)
+    }
+
+    /// The machine moved under a plan: it is made again, and waits again.
+    fn plan_anew(&self, record: &Record, kept: Kept, by: &Asked, moved: &ChangeError) -> ChangesError {
+        let because = chain(moved);
+        match self.try_to_plan_anew(record, kept, by, &because) {
+            Ok(now) => Conflict::PlanMoved { change: record.id, what: because, now }.into(),
+            Err(ChangesError::Planning(error)) => {
+                let reason = format!("{because}; and it cannot be planned any more: {}", chain(&error));
+                match self.end(record.id, by, Happening::Failed { reason: cut(&reason, 4000) }) {
+                    Ok(()) => ChangesError::Failed { change: record.id, reason },
+                    Err(error) => error,
+                }
+            }
+            Err(error) => error,
+        }
+    }
+
+    fn try_to_plan_anew(
+        &self,
+        record: &Record,
+        kept: Kept,
+        by: &Asked,
+        because: &str,
+    ) -> Result<String, ChangesError> {
+        let viewer = viewer(record.operator);
+        let (prepared, mut batch) = if record.undoes.is_empty() {
+            self.machine.plan(&kept.steps, &viewer, self.objects.batch())?
+        } else {
+            let made = self.to_undo(&record.undoes)?;
+            self.machine.plan_undo(&made.undone(), &viewer, self.objects.batch())?
+        };
+        let Prepared { plan, script, .. } = prepared;
+        let kept = Kept { plan, script, steps: kept.steps };
+        let object = batch.put(&written(&kept)?)?;
+        batch.commit(record.id)?;
+        let happening = Happening::Replanned {
+            because: cut(because, 2000),
+            summary: cut(&kept.plan.summary, 1000),
+            risk: kept.plan.risk,
+            plan_hash: kept.plan.hash.clone(),
+            plan: object,
+        };
+        self.happen(&by.actor, vec![(record.id, happening)])?;
+        self.book().set_things(record.id, &kept.script.things())?;
+        Ok(kept.plan.hash)
+    }
+
+    /// Confirms a change that is taken back by itself otherwise. `connected` is when the connection was made over which the
+    /// confirmation comes: it must be after the change, as that may have cut all earlier ones off from their makers.
+    ///
+    /// # Errors
+    /// [`ChangesError::Conflict`] where it is not unconfirmed, or the connection is not fresh.
+    pub fn confirm(&self, change: u64, by: &Asked, connected: Instant) -> Result<Change, ChangesError> {
+        let turn = self.my_turn()?;
+        let record = self.record_of(change)?;
+        if record.status != Status::Unconfirmed {
+            return Err(stands(&record, "waiting to be confirmed"));
+        }
+        if self.unconfirmed_since(change).is_some_and(|since| connected <= since) {
+            return Err(Conflict::NotFresh { change }.into());
+        }
+        self.happen(&by.actor, self.consequences(&record, Happening::Confirmed)?)?;
+        self.objects.unpin(&[change])?;
+        self.disarm(change);
+        drop(turn);
+        self.get(change)
+    }
+}
+
+/// How a change stands, where it would have to stand otherwise.
+pub(crate) fn stands(record: &Record, wanted: &'static str) -> ChangesError {
+    let by = match &record.decided {
+        Some(decided) => format!(" (by {} at {})", decided.by, decided.at),
+        None => format!(" (since {})", record.updated),
+    };
+    Conflict::Stands { change: record.id, wanted, stands: format!("{}{by}", record.status.as_str()) }.into()
+}

@@ -1,0 +1,84 @@
+//! A yes for a while: to whatever the same rule asks about, from the same caller.
+
+use std::time::Duration;
+
+use agentos_api::change::Grant;
+use agentos_api::event::Actor;
+use serde_json::{Value, json};
+
+use crate::book::Book;
+use crate::changes::{Asked, Changes, from_now, is_over};
+use crate::error::ChangesError;
+use crate::judge::Ruling;
+use crate::record::Record;
+
+/// Takes in an event about grants.
+pub(crate) fn take(book: &Book, kind: &str, payload: &str) -> rusqlite::Result<()> {
+    let Ok(payload) = serde_json::from_str::<Value>(payload) else { return Ok(()) };
+    let Some(data) = payload.get("data") else { return Ok(()) };
+    let Some(grant) = data.get("grant").and_then(Value::as_u64) else { return Ok(()) };
+    match kind {
+        "grant.given" => book.set_grant(grant, Some(&data.to_string())),
+        "grant.revoked" => book.set_grant(grant, None),
+        _ => Ok(()),
+    }
+}
+
+impl Changes {
+    /// The grants that hold now.
+    ///
+    /// # Errors
+    /// The database's.
+    pub fn grants(&self) -> Result<Vec<Grant>, ChangesError> {
+        let kept = self.book().grants()?;
+        let grants = kept.iter().filter_map(|text| serde_json::from_str::<Grant>(text).ok());
+        Ok(grants.filter(|grant| !is_over(&grant.until)).collect())
+    }
+
+    /// Takes a grant away.
+    ///
+    /// # Errors
+    /// [`ChangesError::NotFound`]; the ledger's.
+    pub fn revoke(&self, by: &Asked, grant: u64) -> Result<(), ChangesError> {
+        if !self.grants()?.iter().any(|known| known.grant == grant) {
+            return Err(ChangesError::NotFound(format!("grant {grant}")));
+        }
+        let appended = self.note(&by.actor, "grant.revoked", &json!({"grant": grant}))?;
+        let book = self.book();
+        book.set_grant(grant, None)?;
+        book.set_last_event(appended.id)?;
+        Ok(())
+    }
+
+    /// The grant by which a change need not wait.
+    pub(crate) fn grant_for(&self, actor: &Actor, ruling: &Ruling) -> Result<Option<u64>, ChangesError> {
+        let to = principal(actor.as_str());
+        let found = self.grants()?.into_iter().find(|grant| grant.to == to && grant.rule_id == ruling.id);
+        Ok(found.map(|grant| grant.grant))
+    }
+
+    /// Gives one with a yes to a change.
+    pub(crate) fn give(&self, by: &Asked, record: &Record, seconds: u64) -> Result<(), ChangesError> {
+        let Some(rule_id) = record.rule_id.clone() else { return Ok(()) };
+        let grant = Grant {
+            grant: record.id,
+            by: by.actor.as_str().to_owned(),
+            to: principal(&record.actor).to_owned(),
+            rule: record.rule.clone(),
+            rule_id,
+            until: from_now(Duration::from_secs(seconds)),
+        };
+        let appended = self.note(&by.actor, "grant.given", &grant)?;
+        let text = serde_json::to_string(&grant)
+            .map_err(|error| ChangesError::Kept { change: record.id, reason: error.to_string() })?;
+        let book = self.book();
+        book.set_grant(grant.grant, Some(&text))?;
+        book.set_last_event(appended.id)?;
+        Ok(())
+    }
+}
+
+/// `agent:openclaw` of `agent:openclaw/main`: what stands behind the stroke is what the caller says of itself.
+fn principal(actor: &str) -> &str {
+    actor.split_once('/').map_or(actor, |(principal, _)| principal)
+}
