@@ -192,7 +192,7 @@ impl Rules for Judge {
     }
 }
 
-const fn of(role: Role) -> agentos_policy::Role {
+pub(crate) const fn of(role: Role) -> agentos_policy::Role {
     match role {
         Role::Agent => agentos_policy::Role::Agent,
         Role::Operator => agentos_policy::Role::Operator,
@@ -200,7 +200,7 @@ const fn of(role: Role) -> agentos_policy::Role {
 }
 
 /// Now, as rules ask for it: by the wall clock of the people at this machine, and by one that does not go back.
-fn now() -> Moment {
+pub(crate) fn now() -> Moment {
     static START: OnceLock<Instant> = OnceLock::new();
     let local = Zoned::now();
     let weekday = u8::try_from(local.weekday().to_monday_zero_offset()).unwrap_or_default();

@@ -11,6 +11,7 @@ mod notify;
 mod policy;
 mod principal;
 mod problem;
+mod quota;
 mod reload;
 mod routes;
 mod run;

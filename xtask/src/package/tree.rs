@@ -19,6 +19,7 @@ const FOLDERS: [(&str, &str); 6] = [
     ("packaging/tmpfiles.d", "usr/lib/tmpfiles.d"),
     ("templates", "usr/share/agentos/templates"),
     ("skills", "usr/share/agentos/skills"),
+    ("packaging/policies", "usr/share/agentos/policies"),
 ];
 
 /// What goes to the documentation, and what it is called there.
