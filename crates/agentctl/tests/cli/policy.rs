@@ -143,8 +143,20 @@ fn what_is_said_of_a_change_names_its_risk_and_who_may_say_yes() {
         arguments.extend(more);
         run(&directory, &arguments)
     };
-    assert_snapshot!(explain(&["file.copy", "path=/srv/a", "to=/srv/pam/b", "--risk", "medium"]).with(0).stdout, @"");
-    assert_snapshot!(explain(&["file.write", "path=/srv/a", "--risk", "destructive"]).with(0).stdout, @"");
+    assert_snapshot!(explain(&["file.copy", "path=/srv/a", "to=/srv/pam/b", "--risk", "medium"]).with(0).stdout, @r#"
+    decision   ask: it waits for a yes on the operator's own socket; one in a chat does not count
+    rule       rule 1 "log-in" (line 1)
+    risk       medium
+    policy     policy.toml
+    looked at  /srv/a, /srv/pam/b
+    "#);
+    assert_snapshot!(explain(&["file.write", "path=/srv/a", "--risk", "destructive"]).with(0).stdout, @r"
+    decision   ask: it waits for a person's yes
+    rule       none; a change that no rule names is asked about
+    risk       destructive
+    policy     policy.toml
+    looked at  /srv/a
+    ");
     let json = explain(&["file.write", "path=/srv/a", "--json"]).with(0).json();
     assert_eq!(
         (&json["mutation"], &json["risk"], &json["decision"]),
