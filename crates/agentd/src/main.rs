@@ -13,6 +13,7 @@ mod notify;
 mod policy;
 mod principal;
 mod problem;
+mod quota;
 mod reload;
 mod routes;
 mod run;

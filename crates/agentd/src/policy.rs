@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use agentos_ledger::to_hex;
-use agentos_policy::{DEFAULT, Policy, PolicyError, Rates};
+use agentos_policy::{DEFAULT, Policy, PolicyError, Quotas, Rates};
 use agentos_system::Kept;
 use ring::digest::{SHA256, digest};
 use serde_json::{Value, json};
@@ -117,21 +117,30 @@ impl Loaded {
 
 /// The policy, as it is from one request to the next.
 #[derive(Debug)]
-pub(crate) struct LivePolicy(RwLock<Arc<Loaded>>);
+pub(crate) struct LivePolicy {
+    now: RwLock<Arc<Loaded>>,
+    /// What was used lately: a reload forgives nothing.
+    quotas: Mutex<Quotas>,
+}
 
 impl LivePolicy {
     pub(crate) fn new(loaded: Loaded) -> Arc<Self> {
-        Arc::new(Self(RwLock::new(Arc::new(loaded))))
+        Arc::new(Self { now: RwLock::new(Arc::new(loaded)), quotas: Mutex::default() })
     }
 
     /// The policy that holds now. A request keeps the one it began with.
     pub(crate) fn now(&self) -> Arc<Loaded> {
-        Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner))
+        Arc::clone(&self.now.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// What was used of the quotas.
+    pub(crate) fn quotas(&self) -> std::sync::MutexGuard<'_, Quotas> {
+        self.quotas.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Puts another in force. One that says the same changes nothing: what its rates have counted goes on to count.
     pub(crate) fn set(&self, loaded: Loaded) {
-        let mut now = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        let mut now = self.now.write().unwrap_or_else(PoisonError::into_inner);
         if !now.is_same(&loaded) {
             *now = Arc::new(loaded);
         }

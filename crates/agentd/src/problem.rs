@@ -28,7 +28,12 @@ impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
         let status = StatusCode::from_u16(self.0.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let media_type = HeaderValue::from_static(PROBLEM_MEDIA_TYPE);
-        (status, [(header::CONTENT_TYPE, media_type)], Json(self.0)).into_response()
+        let retry_after = self.0.retry_after;
+        let mut response = (status, [(header::CONTENT_TYPE, media_type)], Json(self.0)).into_response();
+        if let Some(seconds) = retry_after {
+            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        response
     }
 }
 

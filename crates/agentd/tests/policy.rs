@@ -330,3 +330,48 @@ fn a_reload_puts_a_good_policy_in_force_and_a_broken_one_changes_nothing() {
     assert!(reload().ends_with("asking allowed"));
     assert_eq!(daemon.query("os", &json!({})).status, 200);
 }
+
+#[test]
+fn a_loop_of_calls_is_told_to_wait_and_costs_one_event() {
+    let directory = tempfile::tempdir().unwrap();
+    let daemon = under(directory.path(), "[quota.agent]\ncalls_per_minute = 5\n");
+    let ask = || daemon.query("time", &json!({}));
+    for _ in 0..5 {
+        assert_eq!(ask().status, 200);
+    }
+    let first = ask();
+    let wait: u64 = header(&first, "retry-after").unwrap().parse().unwrap();
+    assert!((1..=61).contains(&wait), "{wait}");
+    let problem = first.problem(429, "quota_reached");
+    assert_eq!(problem["retry_after"], wait);
+    assert!(problem["hint"].as_str().unwrap().contains("Do not repeat"), "{problem}");
+
+    // On connections that stay open, several at a time, as a loop would.
+    let last = || daemon.get("/events/log?order=newest&limit=1").json()["events"][0]["id"].clone();
+    let before = last();
+    let started = std::time::Instant::now();
+    let one = post_request("/system/query", "", b"{\"query\":\"time\",\"args\":{}}");
+    for _ in 0..100 {
+        let mut stream = std::os::unix::net::UnixStream::connect(daemon.agent()).unwrap();
+        let keep = String::from_utf8(one.clone()).unwrap().replace("Connection: close\r\n", "");
+        let mut body = keep.repeat(99).into_bytes();
+        body.extend_from_slice(&one);
+        let mut reading = stream.try_clone().unwrap();
+        let answers = std::thread::spawn(move || {
+            let mut text = String::new();
+            std::io::Read::read_to_string(&mut reading, &mut text).unwrap();
+            text.matches("HTTP/1.1 429").count()
+        });
+        std::io::Write::write_all(&mut stream, &body).unwrap();
+        assert_eq!(answers.join().unwrap(), 100);
+    }
+    let took = started.elapsed();
+    assert!(took < std::time::Duration::from_secs(40), "{took:?} for 10,000 refused calls");
+    assert_eq!(last(), before, "no event more");
+    let events = daemon.events("quota.reached");
+    assert_eq!(events.len(), 1);
+    let event = data(&events[0]);
+    assert_eq!((&event["quota"], &event["limit"]), (&json!("calls_per_minute"), &json!(5)));
+    assert_eq!(daemon.events("system.query").len(), 5);
+    assert_eq!(daemon.query_as_operator("time", &json!({})).status, 200, "the person is not held up");
+}

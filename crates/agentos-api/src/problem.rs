@@ -81,6 +81,8 @@ codes! {
     UNSUPPORTED_MEDIA_TYPE = "unsupported_media_type", 415, "Unsupported media type";
     /// An argument has the wrong type, is out of range, is missing or is unknown; `field` names it.
     INVALID_ARGUMENT = "invalid_argument", 422, "Invalid argument";
+    /// The caller has asked for as much as the policy's quotas let it. `retry_after` says when there is room again.
+    QUOTA_REACHED = "quota_reached", 429, "A quota is reached";
     /// agentd reached a state it should not reach. It is logged; nothing was lost.
     INTERNAL = "internal", 500, "Internal error";
     /// The ledger cannot be written, so nothing was done.
@@ -156,6 +158,9 @@ pub struct Problem {
     /// What to do next.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hint: Option<String>,
+    /// In how many seconds it is worth asking again; also in the header `Retry-After` (RFC 9110, section 10.2.3).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry_after: Option<u64>,
 }
 
 impl Problem {
@@ -171,6 +176,7 @@ impl Problem {
             field: None,
             near: Vec::new(),
             hint: None,
+            retry_after: None,
         }
     }
 
@@ -183,6 +189,12 @@ impl Problem {
     /// Adds what to do next.
     pub fn with_hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());
+        self
+    }
+
+    /// Adds in how many seconds it is worth asking again.
+    pub const fn with_retry_after(mut self, seconds: Option<u64>) -> Self {
+        self.retry_after = seconds;
         self
     }
 
@@ -237,8 +249,8 @@ mod tests {
 
     #[test]
     fn a_code_of_a_later_version_is_kept() {
-        let code: Code = serde_json::from_str("\"quota_reached\"").unwrap();
-        assert_eq!(code.as_str(), "quota_reached");
+        let code: Code = serde_json::from_str("\"moon_is_full\"").unwrap();
+        assert_eq!(code.as_str(), "moon_is_full");
         assert!(code.description().is_none());
     }
 

@@ -1,4 +1,4 @@
-//! What masking costs beside a plain copy of the same bytes, and how it grows with the text where it is at its worst.
+//! What a decision about a change costs, and a refused call; what masking costs beside a plain copy of the same bytes, and how it grows with the text where it is at its worst.
 //!
 //! `cargo bench -p agentos-policy --bench mask` (about 10 seconds). It prints ratios; it decides nothing.
 
@@ -6,8 +6,9 @@ use std::fmt::Write as _;
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
-use agentos_policy::mask;
-use serde_json::json;
+use agentos_api::change::Risk;
+use agentos_policy::{Moment, Policy, Quotas, Rates, Request, Role, Spend, Subject, mask};
+use serde_json::{Map, json};
 
 /// The quickest of several runs, in seconds.
 fn quickest(mut run: impl FnMut()) -> f64 {
@@ -22,6 +23,7 @@ fn quickest(mut run: impl FnMut()) -> f64 {
 }
 
 fn main() {
+    changes();
     let harmless = processes(false);
     let few = processes(true);
     let journal = journal();
@@ -113,4 +115,41 @@ fn journal() -> Vec<u8> {
         );
     }
     serde_json::to_vec(&json!({ "content": text })).unwrap_or_default()
+}
+
+/// A file that no rule keeps, through all rules; and a caller that is over its quota.
+fn changes() {
+    let text = include_str!("../../../packaging/policies/autonomous.toml");
+    let Ok(policy) = Policy::parse(text) else { return println!("the autonomous policy is none") };
+    let (arguments, moment) = (Map::new(), Moment::default());
+    for (name, paths) in [
+        ("one path", vec![b"/srv/site/index.html".to_vec()]),
+        (
+            "1,000 paths",
+            (0..1000).map(|number| format!("/srv/site/{number}/index.html").into_bytes()).collect(),
+        ),
+    ] {
+        let request = Request {
+            role: Role::Agent,
+            actor: "agent:openclaw/main",
+            subject: Subject::Mutation { name: "file.write", risk: Risk::Medium },
+            arguments: &arguments,
+            paths: &paths,
+            units: &[],
+            moment,
+        };
+        let time = quickest(|| {
+            black_box(policy.decide(black_box(&request), &mut Rates::default(), None));
+        });
+        println!("a decision about a change of {name:<11} {:>9.2} us", time * 1e6);
+    }
+    let mut quotas = Quotas::default();
+    let mut call = |now| quotas.take(&policy, Role::Agent, "agent:openclaw", Spend::Call, now);
+    for number in 0..600 {
+        let _ = call(number / 10);
+    }
+    let time = quickest(|| {
+        let _ = black_box(call(60));
+    });
+    println!("a call over its quota                   {:>9.2} us", time * 1e6);
 }

@@ -12,13 +12,14 @@ use crate::command::{self, find, root};
 use crate::plugin;
 
 /// Folders that are taken as they are: where they are in the checkout, and where they go.
-const FOLDERS: [(&str, &str); 6] = [
+const FOLDERS: [(&str, &str); 7] = [
     ("packaging/etc", "etc/agentos"),
     ("packaging/systemd", "usr/lib/systemd/system"),
     ("packaging/sysusers.d", "usr/lib/sysusers.d"),
     ("packaging/tmpfiles.d", "usr/lib/tmpfiles.d"),
     ("templates", "usr/share/agentos/templates"),
     ("skills", "usr/share/agentos/skills"),
+    ("packaging/policies", "usr/share/agentos/policies"),
 ];
 
 /// What goes to the documentation, and what it is called there.

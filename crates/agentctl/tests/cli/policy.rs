@@ -38,13 +38,14 @@ then = \"ask\"
 #[test]
 fn a_good_policy_is_called_good_and_what_never_decides_is_named() {
     let directory = with(POLICY);
-    assert_snapshot!(run(&directory, &["check", "policy.toml"]).with(0).stdout, @r"
+    assert_snapshot!(run(&directory, &["check", "policy.toml"]).with(0).stdout, @r#"
     good  policy.toml: 3 rules
+    look  rule 1 "notes" (line 1) allows reading alone: a rule allows changes only by mutation or risk. Give it query ("*" for all) if that is what it is for
     look  rule 3 (line 13) can never decide: rule 2 (line 8) takes all of it before
-    ");
+    "#);
     let json = run(&directory, &["check", "policy.toml", "--json"]).with(0).json();
     assert_eq!((&json["valid"], &json["rules"]), (&true.into(), &3.into()));
-    assert_eq!(json["warnings"].as_array().unwrap().len(), 1);
+    assert_eq!(json["warnings"].as_array().unwrap().len(), 2);
 }
 
 #[test]
@@ -116,7 +117,10 @@ fn what_cannot_be_asked_is_a_wrong_command_line() {
     let run =
         |arguments: &[&str]| run(&directory, &[&["explain", "--file", "policy.toml"], arguments].concat());
     let unknown = run(&["fiel"]).with(2).stderr;
-    assert!(unknown.starts_with("Error: there is no query \"fiel\"\nClose to it: file"), "{unknown}");
+    assert!(
+        unknown.starts_with("Error: there is no query and no mutation \"fiel\"\nClose to it: file"),
+        "{unknown}"
+    );
     run(&["file", "--principal", "root"]).with(2);
     run(&["file", "--path", "relative"]).with(2);
 }
@@ -126,4 +130,40 @@ fn without_a_file_the_rules_that_ship_are_explained() {
     let directory = tempfile::tempdir().unwrap();
     let json = run(&directory, &["explain", "file", "path=/etc/shadow", "--json"]).with(0).json();
     assert_eq!(json["decision"], "deny", "{json}");
+}
+
+#[test]
+fn what_is_said_of_a_change_names_its_risk_and_who_may_say_yes() {
+    let directory = with(
+        "[[rule]]\nname = \"log-in\"\nmutation = \"file.*\"\npath = \"/srv/pam/**\"\nthen = \"ask\"\noperator_only = true\n\
+         [[rule]]\nrisk = [\"low\", \"medium\"]\nthen = \"allow\"\n",
+    );
+    let explain = |more: &[&str]| {
+        let mut arguments = vec!["explain", "--file", "policy.toml"];
+        arguments.extend(more);
+        run(&directory, &arguments)
+    };
+    assert_snapshot!(explain(&["file.copy", "path=/srv/a", "to=/srv/pam/b", "--risk", "medium"]).with(0).stdout, @r#"
+    decision   ask: it waits for a yes on the operator's own socket; one in a chat does not count
+    rule       rule 1 "log-in" (line 1)
+    risk       medium
+    policy     policy.toml
+    looked at  /srv/a, /srv/pam/b
+    "#);
+    assert_snapshot!(explain(&["file.write", "path=/srv/a", "--risk", "destructive"]).with(0).stdout, @r"
+    decision   ask: it waits for a person's yes
+    rule       none; a change that no rule names is asked about
+    risk       destructive
+    policy     policy.toml
+    looked at  /srv/a
+    ");
+    let json = explain(&["file.write", "path=/srv/a", "--json"]).with(0).json();
+    assert_eq!(
+        (&json["mutation"], &json["risk"], &json["decision"]),
+        (&"file.write".into(), &"low".into(), &"allow".into())
+    );
+    let said = explain(&["file.wirte", "path=/srv/a"]).with(2).stderr;
+    assert!(said.contains("file.write"), "{said}");
+    let said = explain(&["os", "--risk", "low"]).with(2).stderr;
+    assert!(said.contains("changes nothing"), "{said}");
 }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use agentos_api::query::QueryRequest;
 use agentos_api::{Code, MASKED_HEADER, Problem};
+use agentos_policy::Spend;
 use axum::extract::State;
 use axum::http::{HeaderName, HeaderValue};
 use axum::response::Response;
@@ -29,6 +30,7 @@ pub(crate) async fn answer(
     caller: Caller,
     JsonBody(request): JsonBody<QueryRequest>,
 ) -> Result<Response, Refusal> {
+    app.spend(&caller, Spend::Call).await?;
     let args = serde_json::to_vec(&request.args).map_err(|error| {
         Problem::new(Code::INTERNAL, format!("the arguments cannot be written as JSON: {error}"))
     })?;

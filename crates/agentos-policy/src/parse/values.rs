@@ -28,9 +28,11 @@ pub(super) fn write(value: &DeValue<'_>, into: &mut String) {
             into.push('}');
         }
         DeValue::Array(list) => {
-            for value in list {
+            for (number, value) in list.iter().enumerate() {
+                if number > 0 {
+                    into.push(',');
+                }
                 write(value.get_ref(), into);
-                into.push(',');
             }
         }
         DeValue::String(text) => {
