@@ -138,13 +138,13 @@ impl Quotas {
         spend: Spend,
         now: u64,
     ) -> Result<(), QuotaReached> {
-        let user = actor.split_once('/').map_or(actor, |(user, _)| user);
+        let caller = actor.split_once('/').map_or(actor, |(user, _)| user);
         let wanted: &[(Quota, u64)] = match spend {
             Spend::Call => &[(Quota::CallsPerMinute, 1)],
             Spend::Change { bytes } => &[(Quota::ChangesPerHour, 1), (Quota::BytesPerDay, bytes)],
             Spend::Waiting { already } => &[(Quota::WaitingAtOnce, already.saturating_add(1))],
         };
-        let of_caller = || policy.quotas.iter().filter(|quota| quota.counts(role, user));
+        let of_caller = || policy.quotas.iter().filter(|quota| quota.counts(role, caller));
         for quota in of_caller() {
             for &(which, amount) in wanted {
                 let Some(&limit) = quota.limits.get(&which) else { continue };

@@ -138,7 +138,9 @@ impl RuleId {
     /// Of a rule that is written so.
     pub(crate) fn of(text: &[u8]) -> Self {
         let hash = ring::digest::digest(&ring::digest::SHA256, text);
-        Self(hash.as_ref().iter().take(16).map(|byte| format!("{byte:02x}")).collect())
+        let digit = |half: u8| char::from_digit(u32::from(half), 16).unwrap_or_default();
+        let half = hash.as_ref().iter().take(16);
+        Self(half.flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect())
     }
 
     pub(crate) fn at(&self, risk: Option<Risk>) -> Self {
