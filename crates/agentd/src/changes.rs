@@ -3,12 +3,15 @@
 use std::sync::Arc;
 
 use agentos_api::change::{Change, Step};
+use agentos_api::event::{Actor, EventType};
 use agentos_api::query::path::decode;
 use agentos_changes::{Judge, Ruling, Verdict};
-use agentos_policy::{Decision, Request, Subject, mask};
+use agentos_ledger::NewEvent;
+use agentos_policy::{Decision, Request, Spend, Subject, mask};
 use agentos_system::change::{Prepared, Touched};
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
+use crate::app::App;
 use crate::caller::Caller;
 use crate::judge::{now, of};
 use crate::policy::Loaded;
@@ -16,14 +19,41 @@ use crate::principal::Role;
 
 /// Holds the steps of a change against the policy: one that is refused refuses all, one that is asked about has all wait.
 pub(crate) struct Steps {
+    app: Arc<App>,
     loaded: Arc<Loaded>,
     role: Role,
-    actor: String,
+    actor: Actor,
 }
 
 impl Steps {
-    pub(crate) fn new(loaded: Arc<Loaded>, caller: &Caller) -> Self {
-        Self { loaded, role: caller.role, actor: caller.actor.as_str().to_owned() }
+    pub(crate) fn new(app: &Arc<App>, caller: &Caller) -> Self {
+        let (app, loaded) = (Arc::clone(app), app.policy.now());
+        Self { app, loaded, role: caller.role, actor: caller.actor.clone() }
+    }
+
+    /// Refuses one more change that waits, where enough of them do.
+    fn may_wait(&self) -> Result<(), String> {
+        let already = self.app.changes.waiting().unwrap_or(u64::MAX);
+        let spend = Spend::Waiting { already };
+        let taken = self.app.policy.quotas().take(
+            &self.loaded.policy,
+            of(self.role),
+            self.actor.as_str(),
+            spend,
+            now().seconds,
+        );
+        let Err(reached) = taken else { return Ok(()) };
+        if reached.first {
+            let event = EventType::new("quota.reached").ok().and_then(|kind| {
+                let data = json!({"quota": reached.which.as_str(), "principal": reached.principal, "limit": reached.limit});
+                NewEvent::new(kind, self.actor.clone(), &data).ok()
+            });
+            // What cannot be recorded is refused all the same: nothing is done.
+            if let Some(event) = event {
+                let _ = self.app.ledger.append_blocking(event);
+            }
+        }
+        Err(format!("{reached}: {already} changes wait for a yes already"))
     }
 
     fn decide(
@@ -35,7 +65,7 @@ impl Steps {
     ) -> Decision {
         let request = Request {
             role: of(self.role),
-            actor: &self.actor,
+            actor: self.actor.as_str(),
             subject: Subject::Mutation { name: mutation, risk },
             arguments: args,
             paths: &touched.paths,
@@ -59,7 +89,11 @@ impl Judge for Steps {
                 strictest = Some(ruling);
             }
         }
-        strictest.ok_or_else(|| "a change without steps".to_owned())
+        let strictest = strictest.ok_or_else(|| "a change without steps".to_owned())?;
+        if strictest.verdict == Verdict::Ask {
+            self.may_wait()?;
+        }
+        Ok(strictest)
     }
 }
 

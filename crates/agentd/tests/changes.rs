@@ -485,3 +485,22 @@ fn the_person_is_told_by_a_command_of_their_choosing() {
     });
     assert_eq!(text, "waits 1 low\n");
 }
+
+#[test]
+fn what_is_asked_for_too_often_waits_for_the_person() {
+    let quota = "[quota.agent]\nwaiting_at_once = 2\nchanges_per_hour = 4\n";
+    let bench = Bench::under(&format!("{ASK}{quota}"));
+    bench.waiting("a", "x");
+    bench.waiting("b", "x");
+    for _ in 0..2 {
+        let problem = bench.write("c", "x").problem(429, "quota_reached");
+        assert!(problem["detail"].as_str().unwrap().contains("waiting_at_once"), "{problem}");
+    }
+    assert_eq!(bench.daemon.events("quota.reached").len(), 1);
+    let problem = bench.write("c", "x").problem(429, "quota_reached");
+    assert!(problem["detail"].as_str().unwrap().contains("changes_per_hour"), "{problem}");
+    // The person is not the one who goes round in circles.
+    let body =
+        json!({"mutation": "file.write", "args": {"path": bench.path("c"), "content": "x"}, "reason": "x"});
+    assert_eq!(bench.operator("/system/mutate", &body).status, 200);
+}

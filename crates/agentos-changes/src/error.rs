@@ -24,6 +24,9 @@ pub enum ChangesError {
     /// The policy says no.
     #[error("{0}")]
     Denied(String),
+    /// Who asks has used up what they may use.
+    #[error("{0}")]
+    Quota(String),
     /// Where the change stands, this cannot be done with it.
     #[error("{0}")]
     Conflict(Conflict),

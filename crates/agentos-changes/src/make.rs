@@ -105,7 +105,7 @@ impl Changes {
         if request.dry_run || draft.prepared.script.is_empty() {
             return Ok(Outcome::Done(only_planned(request, plan.clone())));
         }
-        let ruling = judge.judge(&draft.steps, &draft.prepared).map_err(ChangesError::Busy)?;
+        let ruling = judge.judge(&draft.steps, &draft.prepared).map_err(ChangesError::Quota)?;
         match ruling.verdict {
             Verdict::Deny => {
                 let data = json!({

@@ -7,6 +7,7 @@ use agentos_api::change::{
 };
 use agentos_api::{Bounded, Code, Problem, parse};
 use agentos_changes::{Asked, Changes, ChangesError, Outcome};
+use agentos_policy::Spend;
 use axum::extract::{Path, RawQuery, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
@@ -25,7 +26,9 @@ pub(crate) async fn mutate(
     caller: Caller,
     JsonBody(request): JsonBody<MutateRequest>,
 ) -> Result<Response, Refusal> {
-    let judge = Steps::new(app.policy.now(), &caller);
+    app.changes.check(&request).map_err(|error| changes_problem(&error))?;
+    app.spend(&caller, spend(request.dry_run, content_bytes(&request))).await?;
+    let judge = Steps::new(&app, &caller);
     let asked = asked(&caller);
     let outcome = app.change(move |changes| changes.mutate(&asked, &request, &judge)).await?;
     Ok(answer(&app, &caller, outcome))
@@ -38,7 +41,8 @@ pub(crate) async fn undo(
     JsonBody(request): JsonBody<UndoRequest>,
 ) -> Result<Response, Refusal> {
     let id = number(&id)?;
-    let judge = Steps::new(app.policy.now(), &caller);
+    app.spend(&caller, spend(request.dry_run, 0)).await?;
+    let judge = Steps::new(&app, &caller);
     let asked = asked(&caller);
     let outcome = app.change(move |changes| changes.undo(id, &asked, &request, &judge)).await?;
     Ok(answer(&app, &caller, outcome))
@@ -151,6 +155,20 @@ fn answer(app: &App, caller: &Caller, outcome: Outcome) -> Response {
             (StatusCode::ACCEPTED, json(shown(change, caller, &loaded))).into_response()
         }
     }
+}
+
+/// What a request uses up.
+const fn spend(dry_run: bool, bytes: u64) -> Spend {
+    if dry_run { Spend::Call } else { Spend::Change { bytes } }
+}
+
+/// Bytes of content that a request brings.
+fn content_bytes(request: &MutateRequest) -> u64 {
+    let all = request.steps.iter().map(|step| &step.args).chain([&request.args]);
+    all.flat_map(|args| args.get("content"))
+        .filter_map(|content| content.as_str())
+        .map(|text| text.len() as u64)
+        .sum()
 }
 
 fn asked(caller: &Caller) -> Asked {
