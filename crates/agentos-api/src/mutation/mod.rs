@@ -58,6 +58,9 @@ macro_rules! mutation {
 }
 
 pub mod file;
+pub mod group;
+pub mod ssh_key;
+pub mod user;
 
 /// Lists all mutations, for the catalogue and for the dispatcher that is checked against it.
 macro_rules! mutations {
@@ -86,6 +89,15 @@ mutations! {
     file::Move,
     file::Symlink,
     file::Write,
+    group::AddMember,
+    group::Create,
+    group::Delete,
+    group::RemoveMember,
+    ssh_key::Add,
+    ssh_key::Remove,
+    user::Create,
+    user::Delete,
+    user::Modify,
 }
 
 #[cfg(test)]

@@ -45,6 +45,15 @@ const TABLE: &[Entry] = &[
     entry::<mutation::file::Move>(),
     entry::<mutation::file::Symlink>(),
     entry::<mutation::file::Write>(),
+    entry::<mutation::group::AddMember>(),
+    entry::<mutation::group::Create>(),
+    entry::<mutation::group::Delete>(),
+    entry::<mutation::group::RemoveMember>(),
+    entry::<mutation::ssh_key::Add>(),
+    entry::<mutation::ssh_key::Remove>(),
+    entry::<mutation::user::Create>(),
+    entry::<mutation::user::Delete>(),
+    entry::<mutation::user::Modify>(),
 ];
 
 /// The names of all mutations, in alphabetical order.

@@ -10,6 +10,7 @@ mod apply;
 mod context;
 mod diff;
 mod dispatch;
+mod entry;
 mod error;
 mod file;
 mod mutations;
@@ -17,6 +18,9 @@ mod plan;
 mod planner;
 mod protect;
 mod script;
+mod ssh;
+#[cfg(test)]
+mod testing;
 mod transition;
 
 pub use apply::{Made, Progress};

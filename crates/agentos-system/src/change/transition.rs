@@ -4,6 +4,7 @@ use agentos_api::change::Effect;
 use serde::{Deserialize, Serialize};
 
 use super::context::Context;
+use super::entry::{Entry, Member};
 use super::error::ChangeError;
 use super::file::{FileTransition, Rename};
 
@@ -122,8 +123,12 @@ macro_rules! transitions {
 }
 
 transitions! {
+    /// An entry of a file that is a list of entries: an account, an authorized key, a line of fstab(5).
+    Entry(Entry),
     /// A path of the file system: what has it, and with which content and attributes.
     File(FileTransition),
+    /// A user in a list of a group's.
+    Member(Member),
     /// Something gets another path.
     Rename(Rename),
 }

@@ -1,7 +1,7 @@
 //! `file.*`: planning changes of files and folders.
 
 mod content;
-mod tree;
+pub(super) mod tree;
 
 use agentos_api::change::Risk;
 use agentos_api::mutation::file as api;
@@ -53,12 +53,12 @@ fn followed(planner: &mut Planner<'_>, path: &AbsolutePath) -> Result<(Place, Fi
 
 impl Planner<'_> {
     /// What will be at `place` after what is planned so far.
-    fn state(&mut self, place: &Place) -> Result<FileState, ChangeError> {
+    pub(super) fn state(&mut self, place: &Place) -> Result<FileState, ChangeError> {
         self.files.state(place, &mut self.batch)
     }
 
     /// Adds the change of a path. Nothing is added where it is so already.
-    fn change(&mut self, place: Place, from: FileState, to: FileState) -> Result<(), ChangeError> {
+    pub(super) fn change(&mut self, place: Place, from: FileState, to: FileState) -> Result<(), ChangeError> {
         if from == to {
             return Ok(());
         }
@@ -85,7 +85,7 @@ fn mode(text: &str) -> Result<u32, ChangeError> {
 }
 
 /// How risky it is to change something there: what starts programs, decides about rights, or boots the machine.
-fn risk_at(place: &Place) -> Risk {
+pub(super) fn risk_at(place: &Place) -> Risk {
     const DESTRUCTIVE: [&[u8]; 12] = [
         b"/etc/sudoers",
         b"/etc/pam.d/",
