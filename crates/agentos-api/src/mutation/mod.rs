@@ -58,6 +58,7 @@ macro_rules! mutation {
 }
 
 pub mod file;
+pub mod firewall;
 pub mod group;
 pub mod ssh_key;
 pub mod user;
@@ -89,6 +90,9 @@ mutations! {
     file::Move,
     file::Symlink,
     file::Write,
+    firewall::Block,
+    firewall::Close,
+    firewall::Open,
     group::AddMember,
     group::Create,
     group::Delete,

@@ -13,6 +13,7 @@ mod dispatch;
 mod entry;
 mod error;
 mod file;
+mod filter;
 mod mutations;
 mod plan;
 mod planner;

@@ -152,3 +152,26 @@ pub(crate) fn text_of(prepared: &Prepared) -> String {
 pub(crate) fn effects(prepared: &Prepared) -> Vec<Effect> {
     prepared.plan.steps.iter().flat_map(|step| step.effects.clone()).collect()
 }
+
+/// Runs this test again in a network and mount namespace of its own, and gives whether it is that run. It is passed over
+/// where this is not root, or a program that it needs is not installed.
+pub(crate) fn in_namespace(test: &str, program: Option<&str>) -> bool {
+    if std::env::var_os("AGENTOS_TEST_NAMESPACE").is_some() {
+        return true;
+    }
+    let missing = program.is_some_and(|name| crate::run::Program::find(name).is_none());
+    if missing || !rustix::process::geteuid().is_root() {
+        return false;
+    }
+    let output = std::process::Command::new("unshare")
+        .args(["--net", "--mount"])
+        .arg(std::env::current_exe().unwrap())
+        .args(["--exact", "--nocapture", test])
+        .env("AGENTOS_TEST_NAMESPACE", "1")
+        .output()
+        .unwrap();
+    let said =
+        String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && said.contains("1 passed"), "{said}");
+    false
+}

@@ -7,6 +7,7 @@ use super::context::Context;
 use super::entry::{Entry, Member};
 use super::error::ChangeError;
 use super::file::{FileTransition, Rename};
+use super::filter::Filter;
 
 /// Where a thing is, as seen from a transition of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -127,6 +128,8 @@ transitions! {
     Entry(Entry),
     /// A path of the file system: what has it, and with which content and attributes.
     File(FileTransition),
+    /// A rule of the packet filter.
+    Filter(Filter),
     /// A user in a list of a group's.
     Member(Member),
     /// Something gets another path.

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::fields;
 use crate::change::ssh;
+use crate::firewall::rule::of_line;
 
 /// The kind of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -24,6 +25,8 @@ pub(crate) enum Format {
     Subids,
     /// sshd(8), "AUTHORIZED_KEYS FILE FORMAT"
     AuthorizedKeys,
+    /// Rules of AgentOS' own table in nft(8)'s words, a line each.
+    Firewall,
     /// fstab(5)
     Fstab,
 }
@@ -47,6 +50,7 @@ impl Format {
                 if self == Self::Subids { Some(format!("{name}:{}", fields.next()?)) } else { Some(name) }
             }
             Self::AuthorizedKeys => ssh::blob(line),
+            Self::Firewall => of_line(line),
             Self::Fstab => {
                 if line.trim_ascii_start().first() == Some(&b'#') {
                     return None;
@@ -78,7 +82,7 @@ impl Format {
             Self::Passwd | Self::Group | Self::Gshadow => {
                 fields(line).get(1).is_some_and(|field| field.trim_start_matches(['!', '*']).len() > 1)
             }
-            Self::Subids | Self::AuthorizedKeys | Self::Fstab => false,
+            Self::Subids | Self::AuthorizedKeys | Self::Firewall | Self::Fstab => false,
         }
     }
 

@@ -2,4 +2,5 @@
 
 mod accounts;
 mod file;
+mod firewall;
 mod ssh_key;
