@@ -60,6 +60,7 @@ macro_rules! mutation {
 pub mod file;
 pub mod firewall;
 pub mod group;
+pub mod network;
 pub mod ssh_key;
 pub mod user;
 
@@ -97,6 +98,10 @@ mutations! {
     group::Create,
     group::Delete,
     group::RemoveMember,
+    network::Address,
+    network::Dns,
+    network::Link,
+    network::Route,
     ssh_key::Add,
     ssh_key::Remove,
     user::Create,

@@ -14,6 +14,7 @@ mod entry;
 mod error;
 mod file;
 mod filter;
+mod link;
 mod mutations;
 mod plan;
 mod planner;

@@ -8,6 +8,7 @@ use super::entry::{Entry, Member};
 use super::error::ChangeError;
 use super::file::{FileTransition, Rename};
 use super::filter::Filter;
+use super::link::{Address, Link, Route};
 
 /// Where a thing is, as seen from a transition of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -124,16 +125,22 @@ macro_rules! transitions {
 }
 
 transitions! {
+    /// An address of an interface.
+    Address(Address),
     /// An entry of a file that is a list of entries: an account, an authorized key, a line of fstab(5).
     Entry(Entry),
     /// A path of the file system: what has it, and with which content and attributes.
     File(FileTransition),
     /// A rule of the packet filter.
     Filter(Filter),
+    /// An interface, up or down.
+    Link(Link),
     /// A user in a list of a group's.
     Member(Member),
     /// Something gets another path.
     Rename(Rename),
+    /// A route.
+    Route(Route),
 }
 
 impl Transition {

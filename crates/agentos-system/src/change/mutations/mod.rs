@@ -3,4 +3,5 @@
 mod accounts;
 mod file;
 mod firewall;
+mod network;
 mod ssh_key;
