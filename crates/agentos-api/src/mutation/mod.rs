@@ -60,8 +60,10 @@ macro_rules! mutation {
 pub mod file;
 pub mod firewall;
 pub mod group;
+pub mod mount;
 pub mod network;
 pub mod ssh_key;
+pub mod swap;
 pub mod user;
 
 /// Lists all mutations, for the catalogue and for the dispatcher that is checked against it.
@@ -98,12 +100,16 @@ mutations! {
     group::Create,
     group::Delete,
     group::RemoveMember,
+    mount::Mount,
+    mount::Unmount,
     network::Address,
     network::Dns,
     network::Link,
     network::Route,
     ssh_key::Add,
     ssh_key::Remove,
+    swap::Off,
+    swap::On,
     user::Create,
     user::Delete,
     user::Modify,

@@ -15,6 +15,7 @@ mod error;
 mod file;
 mod filter;
 mod link;
+mod mount;
 mod mutations;
 mod plan;
 mod planner;

@@ -9,6 +9,7 @@ use super::error::ChangeError;
 use super::file::{FileTransition, Rename};
 use super::filter::Filter;
 use super::link::{Address, Link, Route};
+use super::mount::{Mount, Swap};
 
 /// Where a thing is, as seen from a transition of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -137,10 +138,14 @@ transitions! {
     Link(Link),
     /// A user in a list of a group's.
     Member(Member),
+    /// What is mounted at a folder.
+    Mount(Mount),
     /// Something gets another path.
     Rename(Rename),
     /// A route.
     Route(Route),
+    /// What is swapped to.
+    Swap(Swap),
 }
 
 impl Transition {

@@ -3,5 +3,6 @@
 mod accounts;
 mod file;
 mod firewall;
+mod mount;
 mod network;
 mod ssh_key;
