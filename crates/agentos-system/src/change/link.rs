@@ -124,7 +124,7 @@ impl Transit for Link {
 pub(crate) struct Address {
     pub(crate) interface: String,
     /// As it is written: `192.0.2.7/24`.
-    pub(crate) address: String,
+    pub(crate) written: String,
     pub(crate) message: Message,
     pub(crate) there: bool,
     /// Routes that go with it.
@@ -141,7 +141,7 @@ impl Address {
 
 impl Transit for Address {
     fn on(&self) -> String {
-        format!("address {} of {}", self.address, self.interface)
+        format!("address {} of {}", self.written, self.interface)
     }
 
     fn effect(&self, _context: &Context<'_>) -> Effect {
@@ -180,7 +180,7 @@ impl Transit for Address {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Route {
     /// As it is written: `192.0.2.0/24 via 198.51.100.1`.
-    pub(crate) route: String,
+    pub(crate) written: String,
     pub(crate) message: Message,
     pub(crate) there: bool,
 }
@@ -194,7 +194,7 @@ impl Route {
 
 impl Transit for Route {
     fn on(&self) -> String {
-        format!("route {}", self.route)
+        format!("route {}", self.written)
     }
 
     fn effect(&self, _context: &Context<'_>) -> Effect {

@@ -1,4 +1,4 @@
-//! Lines of authorized_keys (sshd(8)), and the keys in them (RFC 4253, section 6.6).
+//! Lines of `authorized_keys` (sshd(8)), and the keys in them (RFC 4253, section 6.6).
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;

@@ -38,7 +38,7 @@ impl Own {
             let known = rule["comment"].as_str().and_then(|comment| comment.parse::<Rule>().ok());
             match (known, rule["handle"].as_u64()) {
                 (Some(known), Some(handle)) if known.verdict.chain() == chain => {
-                    own.rules.push((known, handle))
+                    own.rules.push((known, handle));
                 }
                 _ => own.foreign += 1,
             }

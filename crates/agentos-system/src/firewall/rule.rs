@@ -116,14 +116,14 @@ impl Rule {
         match (&self.source, self.family) {
             (Some(source), _) => {
                 let family = if source.address.is_ipv4() { "ip" } else { "ip6" };
-                words.push_str(&format!(" {family} saddr {source}"));
+                words = format!("{words} {family} saddr {source}");
             }
             (None, Family::Ip) => words.push_str(" meta nfproto ipv4"),
             (None, Family::Ip6) => words.push_str(" meta nfproto ipv6"),
             (None, Family::Inet) => {}
         }
         if let Some(ports) = &self.ports {
-            words.push_str(&format!(" {} dport {}", protocol(ports.protocol), range(ports)));
+            words = format!("{words} {} dport {}", protocol(ports.protocol), range(*ports));
         }
         words.push_str(if self.verdict == Verdict::Open { " accept" } else { " drop" });
         format!("{words} comment \"{self}\"")
@@ -137,7 +137,7 @@ const fn protocol(protocol: Protocol) -> &'static str {
     }
 }
 
-fn range(ports: &Ports) -> String {
+fn range(ports: Ports) -> String {
     if ports.first == ports.last {
         ports.first.to_string()
     } else {
@@ -159,7 +159,7 @@ impl fmt::Display for Rule {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(self.verdict.word())?;
         match &self.ports {
-            Some(ports) => write!(formatter, " {} {}", protocol(ports.protocol), range(ports))?,
+            Some(ports) => write!(formatter, " {} {}", protocol(ports.protocol), range(*ports))?,
             None => formatter.write_str(" all")?,
         }
         match self.family {

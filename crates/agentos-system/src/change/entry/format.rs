@@ -23,7 +23,7 @@ pub(crate) enum Format {
     Gshadow,
     /// subuid(5) and subgid(5)
     Subids,
-    /// sshd(8), "AUTHORIZED_KEYS FILE FORMAT"
+    /// The file of a user's keys for sshd(8)
     AuthorizedKeys,
     /// Rules of AgentOS' own table in nft(8)'s words, a line each.
     Firewall,
@@ -101,7 +101,7 @@ impl Format {
         if self == Self::Shadow
             && let Some(day) = fields.get(7).filter(|day| !day.is_empty())
         {
-            text.push_str(&format!(", expires on day {day} since 1970"));
+            text = format!("{text}, expires on day {day} since 1970");
         }
         text
     }

@@ -25,7 +25,7 @@ impl Member {
     /// Whether the user is in the list; nothing where there is no such group.
     fn is_in(&self, lines: &Lines) -> Option<bool> {
         let line = lines.iter().find(|line| self.is_group(line))?;
-        Some(list(line, self.field).iter().any(|member| *member == self.user.as_bytes()))
+        Some(list(line, self.field).contains(&self.user.as_bytes()))
     }
 
     fn is_group(&self, line: &[u8]) -> bool {

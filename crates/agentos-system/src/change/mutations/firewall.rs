@@ -4,7 +4,9 @@
 //! whatever else is loaded, and opening says which other tables decide as well.
 
 use std::collections::HashSet;
+use std::ffi::OsStr;
 use std::net::IpAddr;
+use std::os::unix::ffi::OsStrExt;
 
 use agentos_api::change::Risk;
 use agentos_api::mutation::firewall as api;
@@ -64,11 +66,11 @@ fn net(field: &str, text: &str) -> Result<Net, ChangeError> {
 
 /// Plans that a rule is there, or not, now and, with `persist`, after the next start.
 fn set(planner: &mut Planner<'_>, rule: Rule, there: bool, persist: bool) -> Result<(), ChangeError> {
-    let planned = planner.planned().iter().rev().find_map(|transition| match transition {
+    let earlier = planner.planned().iter().rev().find_map(|transition| match transition {
         Transition::Filter(filter) if filter.rule == rule => Some(filter.there),
         _ => None,
     });
-    let is_there = match planned {
+    let is_there = match earlier {
         Some(there) => there,
         None => Own::read()?.has(&rule),
     };
@@ -79,10 +81,19 @@ fn set(planner: &mut Planner<'_>, rule: Rule, there: bool, persist: bool) -> Res
         let book = book(planner)?;
         let line = there.then(|| rule.line());
         planner.change_entry(&book, &rule.to_string(), line.as_deref().map(str::as_bytes))?;
+    } else if !there && is_saved(planner, &rule)? {
+        planner
+            .not_covered("the next start of the machine: the rule is saved, and comes back then (persist)");
     } else if there {
         planner.not_covered("the next start of the machine: the rule is not saved (persist)");
     }
     Ok(())
+}
+
+fn is_saved(planner: &Planner<'_>, rule: &Rule) -> Result<bool, ChangeError> {
+    // Without the folder nothing is saved.
+    let Ok(book) = book(planner) else { return Ok(false) };
+    Ok(planner.lines(&book)?.iter().any(|line| book.format.key(line) == Some(rule.to_string())))
 }
 
 fn book(planner: &Planner<'_>) -> Result<Book, ChangeError> {
@@ -121,7 +132,7 @@ fn say_what_else(planner: &mut Planner<'_>, rule: &Rule, persist: bool) -> Resul
         planner.not_covered(format!("the older iptables table {table} decides as well"));
     }
     if let Some(ports) = &rule.ports {
-        planner.not_covered(match listening(ports)? {
+        planner.not_covered(match listening(*ports)? {
             Some(who) => format!("{who} listens there now"),
             None => "nothing listens there now".to_owned(),
         });
@@ -131,9 +142,8 @@ fn say_what_else(planner: &mut Planner<'_>, rule: &Rule, persist: bool) -> Resul
             "what is passed on to others (containers, virtual machines) is not for this machine's own input",
         );
     }
-    let enabled = std::fs::symlink_metadata(std::ffi::OsStr::new(
-        &String::from_utf8_lossy(planner.machine.own_path(UNIT_LINK)?.as_bytes()).into_owned(),
-    ));
+    let link = planner.machine.own_path(UNIT_LINK)?;
+    let enabled = std::fs::symlink_metadata(OsStr::from_bytes(link.as_bytes()));
     if persist && enabled.is_err() {
         planner.not_covered("agentos-firewall.service, which loads saved rules at the start, is not enabled");
     }
@@ -141,7 +151,7 @@ fn say_what_else(planner: &mut Planner<'_>, rule: &Rule, persist: bool) -> Resul
 }
 
 /// Who listens on one of the ports.
-fn listening(ports: &Ports) -> Result<Option<String>, ChangeError> {
+fn listening(ports: Ports) -> Result<Option<String>, ChangeError> {
     let (names, state) = match ports.protocol {
         api::Protocol::Tcp => (["tcp", "tcp6"], Some(LISTEN)),
         api::Protocol::Udp => (["udp", "udp6"], None),

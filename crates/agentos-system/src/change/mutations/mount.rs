@@ -131,7 +131,7 @@ impl Plan for api::Mount {
                 ));
             }
             if is_tmpfs {
-                planner.not_covered("taking it back loses what was put into it");
+                planner.undo_is_partial("what is put into a tmpfs is gone with it");
             } else {
                 planner.not_covered(
                     "whether there is such a file system on the device, and whether it is sound",
@@ -264,6 +264,7 @@ impl Plan for swap::On {
 }
 
 /// mkswap(8) was there, and others are kept out.
+#[expect(clippy::verbose_bit_mask, reason = "these are the permissions of others")]
 fn check_prepared(place: &Place) -> Result<(), ChangeError> {
     let failed = |error| ChangeError::io(place.text(), error);
     let descriptor =
@@ -461,7 +462,7 @@ mod tests {
         std::fs::write(&path, vec![0; 1 << 20]).unwrap();
         let args = json!({"path": path, "persist": true});
         let mode = |mode| {
-            std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(mode)).unwrap()
+            std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(mode)).unwrap();
         };
         mode(0o644);
         assert!(bench.plan("swap.on", args.clone()).unwrap_err().to_string().contains("0600"));
@@ -472,8 +473,8 @@ mod tests {
         }
         let on = bench.plan("swap.on", args.clone()).unwrap();
         // A file system such as tmpfs or an overlay has no swap files.
-        let made = on.script.make(&bench.context(), |_| {});
-        if let crate::change::Made::TakenBack { error } = &made {
+        let result = on.script.make(&bench.context(), |_| {});
+        if let crate::change::Made::TakenBack { error } = &result {
             assert!(error.to_string().contains("Invalid argument"), "{error}");
             assert_eq!(bench.read("/etc/fstab"), "");
             return;

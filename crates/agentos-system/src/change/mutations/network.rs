@@ -158,8 +158,8 @@ impl Plan for api::Address {
             return Ok(());
         }
         let message = found.unwrap_or_else(|| Message::address(&key));
-        let address = format!("{address}/{length}");
-        planner.add(Transition::Address(Address { interface: interface.name, address, message, there, with }))
+        let written = format!("{address}/{length}");
+        planner.add(Transition::Address(Address { interface: interface.name, written, message, there, with }))
     }
 }
 
@@ -208,7 +208,7 @@ impl Plan for api::Route {
             ("metric", (key.metric > 0).then(|| key.metric.to_string())),
         ] {
             if let Some(value) = value {
-                text.push_str(&format!(" {word} {value}"));
+                text = format!("{text} {word} {value}");
             }
         }
         planner.can_lock_out();
@@ -219,10 +219,10 @@ impl Plan for api::Route {
             })?;
             let mut section = format!("[Route]\nDestination={}/{}\n", key.destination, key.length);
             if let Some(gateway) = key.gateway {
-                section.push_str(&format!("Gateway={gateway}\n"));
+                section = format!("{section}Gateway={gateway}\n");
             }
             if args.metric.is_some() {
-                section.push_str(&format!("Metric={}\n", key.metric));
+                section = format!("{section}Metric={}\n", key.metric);
             }
             let name = format!("route-{}-{}-{}", key.destination, key.length, key.metric);
             persist::file(planner, through, true, there, &name, &section)?;
@@ -233,18 +233,17 @@ impl Plan for api::Route {
             (known.destination, known.length, known.metric) == (key.destination, key.length, key.metric)
         });
         match (there, found, same) {
-            (true, Some(_), _) => Ok(()),
+            (true, Some(_), _) | (false, None, _) => Ok(()),
             (true, None, Some(_)) => Err(ChangeError::refused(format!(
                 "there is another route to {}/{} with the metric {}; remove it first, or give another metric",
                 key.destination, key.length, key.metric
             ))),
             (true, None, None) => {
-                planner.add(Transition::Route(Route { route: text, message: Message::route(&key), there }))
+                planner.add(Transition::Route(Route { written: text, message: Message::route(&key), there }))
             }
             (false, Some((_, message)), _) => {
-                planner.add(Transition::Route(Route { route: text, message: message.clone(), there }))
+                planner.add(Transition::Route(Route { written: text, message: message.clone(), there }))
             }
-            (false, None, _) => Ok(()),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! `ssh_key.*`: lines of a user's authorized_keys.
+//! `ssh_key.*`: lines of a user's `authorized_keys`.
 //!
 //! The folder is the user's, who may put a link in the way at any time. So the folder and the file are opened without
 //! following links, have to be the user's own (or root's), and are replaced by exchange, never written through.

@@ -179,11 +179,8 @@ impl Plan for api::AddMember {
         let (database, group, user) = both(planner, &args)?;
         planner.risk(Risk::Medium);
         let means = guard_group(planner, &group)?;
-        let mut summary = format!("Makes {} a member of {}", user.name, group.name);
-        if let Some(means) = means {
-            summary.push_str(&format!(": {means}"));
-        }
-        planner.summary(summary);
+        let means = means.map_or_else(String::new, |means| format!(": {means}"));
+        planner.summary(format!("Makes {} a member of {}{means}", user.name, group.name));
         if user.gid == group.gid {
             planner.not_covered(format!("{} is the main group of {} already", group.name, user.name));
         }

@@ -59,7 +59,7 @@ fn copy(
             .ok_or_else(|| ChangeError::refused(format!("{} holds too much to be copied", from.text())))?;
         let mut state = planner.state(&source)?;
         match &mut state {
-            FileState::Link { uid: its_uid, gid: its_gid, .. } => (*its_uid, *its_gid) = (uid, gid),
+            FileState::Link { uid: owner, gid: group, .. } => (*owner, *group) = (uid, gid),
             other => {
                 if let Some(attributes) = other.attributes_mut() {
                     (attributes.uid, attributes.gid) = (uid, gid);

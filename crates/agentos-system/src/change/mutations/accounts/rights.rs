@@ -84,7 +84,8 @@ pub(super) fn rank(database: &Database, user: &User) -> Rank {
     database.groups_of(user).into_iter().map(Rank::of).max().unwrap_or(Rank::Ordinary)
 }
 
-/// Refuses an account that whoever asks may not change; makes the step as risky as the account is important.
+/// Refuses an account that whoever asks may not change; makes the step as risky as the account is important. Says whether
+/// it is as good as root, so that shutting it out may shut the person out.
 ///
 /// # Errors
 /// [`crate::QueryError::Forbidden`].
@@ -92,7 +93,7 @@ pub(in crate::change::mutations) fn guard_user(
     planner: &mut Planner<'_>,
     database: &Database,
     user: &User,
-) -> Result<(), ChangeError> {
+) -> Result<bool, ChangeError> {
     let rank = rank(database, user);
     let name = &user.name;
     if !planner.viewer.operator {
@@ -110,10 +111,11 @@ pub(in crate::change::mutations) fn guard_user(
     } else if !database.range("UID", false).contains(&user.uid) {
         planner.risk(Risk::Destructive);
     }
-    if rank >= Rank::AsGoodAsRoot {
-        planner.can_lock_out();
+    let important = rank >= Rank::AsGoodAsRoot;
+    if important {
+        planner.risk(Risk::Destructive);
     }
-    Ok(())
+    Ok(important)
 }
 
 /// Refuses a group that whoever asks may not change; makes the step as risky as the group is important. Gives what the plan

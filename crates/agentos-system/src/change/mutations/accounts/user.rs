@@ -9,7 +9,7 @@ use jiff::civil::Date;
 
 use super::database::Database;
 use super::names::{check_comment, check_name, path_field};
-use super::rights::{self, Rank, guard_group, guard_user, refuse_last_operator};
+use super::rights::{guard_group, guard_user, refuse_last_operator};
 use super::{group, home};
 use crate::accounts::User;
 use crate::change::Plan;
@@ -184,7 +184,9 @@ impl Plan for api::Delete {
                 user.name
             )));
         }
-        guard_user(planner, &database, &user)?;
+        if guard_user(planner, &database, &user)? {
+            planner.can_lock_out();
+        }
         refuse_last_operator(&database, &user)?;
         // Numbers of a machine's own processes say nothing about another root's accounts.
         let running = if planner.machine.is_own_root() { processes(user.uid)? } else { 0 };
@@ -259,7 +261,17 @@ impl Plan for api::Modify {
         let database = Database::read(planner)?;
         let user = database.user(&args.name)?;
         planner.risk(Risk::Medium);
-        guard_user(planner, &database, &user)?;
+        let important = guard_user(planner, &database, &user)?;
+        if important {
+            planner.not_covered(format!("{} is as good as root here", user.name));
+            if args.home.is_some()
+                || args.shell.is_some()
+                || args.locked == Some(true)
+                || args.expires.is_some()
+            {
+                planner.can_lock_out();
+            }
+        }
         let mut says = Vec::new();
         if let Some(line) = passwd(planner, &database, &args, &user, &mut says)? {
             planner.change_entry(&database.passwd, &user.name, Some(&line))?;
@@ -278,9 +290,6 @@ impl Plan for api::Modify {
             planner.not_covered(
                 "keys for ssh and sessions that are open go on working; ssh_key.remove takes a key out",
             );
-        }
-        if rights::rank(&database, &user) >= Rank::AsGoodAsRoot {
-            planner.not_covered(format!("{} is as good as root here", user.name));
         }
         planner.summary(format!("Changes the user {}: {}", user.name, says.join(", ")));
         Ok(())
