@@ -14,9 +14,9 @@ use crate::command::{self, root};
 
 const PROGRAM: &str = "/change_once";
 const ON: [(&str, fn(&Guest) -> Result<()>); 3] = [
-    ("a user that is made is known to the machine's own tools, and taken back", user),
-    ("a key that is added is sshd's own kind of line", key),
-    ("a saved firewall rule is there after everything was flushed and the unit started", firewall),
+    ("a change of a user is known to the machine's own tools, and taken back", user),
+    ("a change of keys is what sshd takes, and taken back", key),
+    ("a change of the firewall that is saved is there after all was flushed and the unit started", firewall),
 ];
 
 /// Boots a machine with the program that makes changes, and checks each statement.
