@@ -39,6 +39,7 @@ pub(crate) fn run(file: Option<PathBuf>, config: Config, policy: Loaded) -> Resu
     let state = Arc::new(StateDirectory::open(&config.state_directory)?);
     let machine = Arc::new(Machine::new(MachineOptions {
         protected: vec![state.path().to_owned(), config.policy.clone()],
+        ..MachineOptions::default()
     }));
     let policy = LivePolicy::new(policy);
     let begun = begin(&config, &state, &machine, &policy)?;

@@ -8,7 +8,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use agentos_api::change::{Risk, Step};
+use agentos_api::change::Step;
 use agentos_api::query::path::encode;
 use agentos_objects::{Objects, Options};
 use agentos_system::change::{Context, Made, Script, Undone};
@@ -84,7 +84,7 @@ fn make(script: &Script, context: &Context<'_>) {
 
 fn take_back(machine: &Machine, objects: &Objects, script: &Script, context: &Context<'_>) {
     let viewer = Viewer::default();
-    let undone = Undone { script, summary: "it", risk: Risk::Low, can_lock_out: false };
+    let undone = Undone::new(script, "it");
     let (prepared, _) = machine.plan_undo(&undone, &viewer, objects.batch()).expect("a way back");
     make(&prepared.script, context);
 }

@@ -1,8 +1,12 @@
 //! The machine that is read, and the little that is remembered between two readings of it.
 
+use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use agentos_api::query::path::AbsolutePath;
+
+use crate::QueryError;
 use crate::accounts::Accounts;
 use crate::bus::Bus;
 use crate::files::{Protected, Rules};
@@ -17,6 +21,9 @@ pub struct MachineOptions {
     /// Files and directories whose contents only an operator may read: agentd's keys and its state. Directories protect
     /// all that is below them, also through hard links, bind mounts and `/proc/PID/root`.
     pub protected: Vec<PathBuf>,
+    /// The folder below which the machine's own files (`/etc/passwd`, `/etc/fstab` …) are changed; empty for `/`. A test
+    /// gives one of its own.
+    pub root: PathBuf,
 }
 
 /// For whom the machine is read.
@@ -34,6 +41,7 @@ pub struct Viewer {
 /// and small caches; dropping it loses nothing.
 #[derive(Debug)]
 pub struct Machine {
+    root: PathBuf,
     pub(crate) bus: Bus,
     pub(crate) protected: Arc<Protected>,
     pub(crate) accounts: Arc<Accounts>,
@@ -48,6 +56,7 @@ impl Machine {
     /// A machine of which nothing has been read yet.
     pub fn new(options: MachineOptions) -> Self {
         Self {
+            root: options.root,
             bus: Bus::default(),
             protected: Arc::new(Protected::new(options.protected)),
             accounts: Arc::default(),
@@ -57,6 +66,22 @@ impl Machine {
             processes: Mutex::default(),
             cgroups: Mutex::default(),
         }
+    }
+
+    /// Where the file `path` of the machine is: `path` is absolute.
+    ///
+    /// # Errors
+    /// [`QueryError::InvalidArgument`] where that is too long for a path.
+    pub(crate) fn own_path(&self, path: &[u8]) -> Result<AbsolutePath, QueryError> {
+        let root = self.root.as_os_str().as_bytes();
+        let root = root.strip_suffix(b"/").unwrap_or(root);
+        AbsolutePath::new([root, path].concat())
+            .map_err(|error| QueryError::invalid("path", error.to_string()))
+    }
+
+    /// A path of the machine's as it is written in the machine's own files: without the root.
+    pub(crate) fn is_own_root(&self) -> bool {
+        self.root.as_os_str().is_empty() || self.root.as_os_str() == "/"
     }
 }
 

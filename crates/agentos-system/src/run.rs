@@ -1,11 +1,11 @@
 //! The one place where a program is started, for the few answers that have no other interface.
 //!
 //! No shell and no search path: the program is one of a fixed list of directories, gets its arguments as they are, an
-//! environment of two variables, and no input. It is killed with all it started when its time or its output is used up,
+//! environment of two variables, and what input it is given. It is killed with all it started when its time or its output is used up,
 //! and never outlives the call.
 
 use std::ffi::OsString;
-use std::io::Read as _;
+use std::io::{Read as _, Write as _};
 use std::ops::ControlFlow;
 use std::os::fd::AsFd;
 use std::os::unix::fs::PermissionsExt as _;
@@ -33,7 +33,11 @@ const CHUNK_BYTES: usize = 64 << 10;
 pub(crate) struct Program {
     path: PathBuf,
     arguments: Vec<OsString>,
+    input: Vec<u8>,
 }
+
+/// Most that a program is given to read: what a pipe holds (pipe(7)), so that writing it never waits.
+const MAX_INPUT_BYTES: usize = 64 << 10;
 
 /// How a program ended by itself.
 #[derive(Debug)]
@@ -66,13 +70,28 @@ impl Program {
     }
 
     fn at(path: PathBuf) -> Self {
-        Self { path, arguments: Vec::new() }
+        Self { path, arguments: Vec::new(), input: Vec::new() }
     }
 
     /// Adds an argument. It reaches the program as it is; a value from outside belongs in `--option=value`, or after `--`.
     pub(crate) fn argument(mut self, argument: impl Into<OsString>) -> Self {
         self.arguments.push(argument.into());
         self
+    }
+
+    /// Gives the program something to read on its standard input.
+    ///
+    /// # Errors
+    /// [`QueryError::TooLarge`].
+    pub(crate) fn input(mut self, input: Vec<u8>) -> Result<Self, QueryError> {
+        if input.len() > MAX_INPUT_BYTES {
+            return Err(QueryError::TooLarge {
+                what: format!("the input of {}", self.name()),
+                limit_bytes: MAX_INPUT_BYTES as u64,
+            });
+        }
+        self.input = input;
+        Ok(self)
     }
 
     /// Runs the program and hands what it writes to `reader`, piece by piece, until it ends, the reader has enough, or
@@ -143,18 +162,27 @@ impl Program {
     }
 
     fn start(&self) -> std::io::Result<Running> {
+        let stdin = if self.input.is_empty() { Stdio::null() } else { Stdio::from(self.filled_pipe()?) };
         let child = Command::new(&self.path)
             .args(&self.arguments)
             .env_clear()
             .env("LC_ALL", "C.UTF-8")
             .env("TZ", "UTC")
             .current_dir("/")
-            .stdin(Stdio::null())
+            .stdin(stdin)
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .process_group(0)
             .spawn()?;
         Ok(Running { child, ended: false })
+    }
+
+    /// The reading end of a pipe that holds the input and has no writer any more.
+    fn filled_pipe(&self) -> std::io::Result<std::io::PipeReader> {
+        let (reader, mut writer) = std::io::pipe()?;
+        rustix::pipe::fcntl_setpipe_size(&writer, MAX_INPUT_BYTES)?;
+        writer.write_all(&self.input)?;
+        Ok(reader)
     }
 
     fn name(&self) -> String {
@@ -270,6 +298,17 @@ mod tests {
         assert_eq!(output, b"out\n");
         let (ended, _) = shell("head -c 100000 /dev/zero | tr '\\0' x >&2").output(5 * SECOND, 1000).unwrap();
         assert_eq!(ended.stderr.len(), MAX_STDERR_BYTES);
+    }
+
+    #[test]
+    fn its_input_is_what_it_is_given() {
+        let input = vec![b'x'; MAX_INPUT_BYTES];
+        let cat = Program::find("cat").unwrap().input(input.clone()).unwrap();
+        assert_eq!(cat.output(5 * SECOND, 1 << 20).unwrap().1, input);
+        // One that does not read it ends nevertheless.
+        let (ended, _) = shell("exit 0").input(input).unwrap().output(5 * SECOND, 10).unwrap();
+        assert!(ended.status.success());
+        assert!(shell("").input(vec![0; MAX_INPUT_BYTES + 1]).is_err());
     }
 
     #[test]

@@ -69,7 +69,7 @@ impl Bench {
     fn undo(&self, script: &Script) -> Result<Prepared, ChangeError> {
         let viewer = Viewer::default();
         let (prepared, batch) = {
-            let undone = Undone { script, summary: "it", risk: Risk::Low, can_lock_out: false };
+            let undone = Undone::new(script, "it");
             self.machine.plan_undo(&undone, &viewer, self.objects.batch())?
         };
         self.holder.set(self.holder.get() + 1);

@@ -14,6 +14,7 @@ use crate::plugin;
 /// Folders that are taken as they are: where they are in the checkout, and where they go.
 const FOLDERS: [(&str, &str); 7] = [
     ("packaging/etc", "etc/agentos"),
+    ("packaging/nftables", "usr/share/agentos"),
     ("packaging/systemd", "usr/lib/systemd/system"),
     ("packaging/sysusers.d", "usr/lib/sysusers.d"),
     ("packaging/tmpfiles.d", "usr/lib/tmpfiles.d"),

@@ -11,6 +11,7 @@ mod agentos;
 mod ask;
 mod bootable;
 mod bootstrap;
+mod changes_accounts;
 mod checks;
 mod disk;
 mod fixtures;

@@ -4,7 +4,7 @@ use anyhow::Result;
 use clap::Args;
 
 use super::tally::Tally;
-use super::{image, life, queries};
+use super::{changes_accounts, image, life, queries};
 use crate::package;
 
 /// Which statements, and how.
@@ -30,6 +30,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<()> {
     let newer = package::debian(Some("newer"), arguments.dev)?;
     let image = image::prepare()?;
     let mut tally = Tally::of(arguments.only.as_deref());
+    changes_accounts::run(&image, &mut tally)?;
     queries::run(&image, &package, &mut tally, arguments.measure)?;
     life::run(&image, &package, &newer, &mut tally)?;
     tally.close()

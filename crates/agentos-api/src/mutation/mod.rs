@@ -58,6 +58,13 @@ macro_rules! mutation {
 }
 
 pub mod file;
+pub mod firewall;
+pub mod group;
+pub mod mount;
+pub mod network;
+pub mod ssh_key;
+pub mod swap;
+pub mod user;
 
 /// Lists all mutations, for the catalogue and for the dispatcher that is checked against it.
 macro_rules! mutations {
@@ -86,6 +93,26 @@ mutations! {
     file::Move,
     file::Symlink,
     file::Write,
+    firewall::Block,
+    firewall::Close,
+    firewall::Open,
+    group::AddMember,
+    group::Create,
+    group::Delete,
+    group::RemoveMember,
+    mount::Mount,
+    mount::Unmount,
+    network::Address,
+    network::Dns,
+    network::Link,
+    network::Route,
+    ssh_key::Add,
+    ssh_key::Remove,
+    swap::Off,
+    swap::On,
+    user::Create,
+    user::Delete,
+    user::Modify,
 }
 
 #[cfg(test)]

@@ -10,13 +10,20 @@ mod apply;
 mod context;
 mod diff;
 mod dispatch;
+mod entry;
 mod error;
 mod file;
+mod filter;
+mod link;
+mod mount;
 mod mutations;
 mod plan;
 mod planner;
 mod protect;
 mod script;
+mod ssh;
+#[cfg(test)]
+mod testing;
 mod transition;
 
 pub use apply::{Made, Progress};

@@ -85,6 +85,13 @@ pub struct Undone<'u> {
     pub can_lock_out: bool,
 }
 
+impl<'u> Undone<'u> {
+    /// A change that could do little harm.
+    pub const fn new(script: &'u Script, summary: &'u str) -> Self {
+        Self { script, summary, risk: Risk::Low, can_lock_out: false }
+    }
+}
+
 /// A step that is planned.
 struct Part {
     mutation: String,

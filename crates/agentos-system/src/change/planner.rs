@@ -137,6 +137,11 @@ impl<'p> Planner<'p> {
         Ok(())
     }
 
+    /// What is planned so far, in order.
+    pub(super) fn planned(&self) -> &[Transition] {
+        &self.transitions
+    }
+
     /// Whether a planned transition leaves `on` in some state; then the machine's own is of no interest.
     pub(crate) fn is_planned(&self, on: &str) -> bool {
         self.things.contains(on)

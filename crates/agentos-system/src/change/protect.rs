@@ -133,7 +133,7 @@ fn by_other_names(protected: &Protected, place: &Place) -> Result<(), ChangeErro
     Ok(())
 }
 
-fn forbidden(what: &str) -> ChangeError {
+pub(crate) fn forbidden(what: &str) -> ChangeError {
     ChangeError::Reading(QueryError::Forbidden { reason: format!("{what}; only the operator may change it") })
 }
 

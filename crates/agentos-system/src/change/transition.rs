@@ -4,8 +4,12 @@ use agentos_api::change::Effect;
 use serde::{Deserialize, Serialize};
 
 use super::context::Context;
+use super::entry::{Entry, Member};
 use super::error::ChangeError;
 use super::file::{FileTransition, Rename};
+use super::filter::Filter;
+use super::link::{Address, Link, Route};
+use super::mount::{Mount, Swap};
 
 /// Where a thing is, as seen from a transition of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -122,10 +126,26 @@ macro_rules! transitions {
 }
 
 transitions! {
+    /// An address of an interface.
+    Address(Address),
+    /// An entry of a file that is a list of entries: an account, an authorized key, a line of fstab(5).
+    Entry(Entry),
     /// A path of the file system: what has it, and with which content and attributes.
     File(FileTransition),
+    /// A rule of the packet filter.
+    Filter(Filter),
+    /// An interface, up or down.
+    Link(Link),
+    /// A user in a list of a group's.
+    Member(Member),
+    /// What is mounted at a folder.
+    Mount(Mount),
     /// Something gets another path.
     Rename(Rename),
+    /// A route.
+    Route(Route),
+    /// What is swapped to.
+    Swap(Swap),
 }
 
 impl Transition {

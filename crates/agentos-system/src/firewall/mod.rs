@@ -4,13 +4,16 @@
 //! back into rules. It is asked twice: for JSON, which is what this program understands, and for its own text, which is
 //! what a person understands. Both name each rule by the kernel's handle.
 
+pub(crate) mod own;
+pub(crate) mod rule;
 mod ruleset;
 mod text;
 
 use std::time::Duration;
 
+use agentos_api::Bounded;
 use agentos_api::query::Firewall;
-use agentos_api::query::firewall::{Args, Output};
+use agentos_api::query::firewall::{Args, Output, Table};
 
 use crate::dispatch::Read;
 use crate::machine::{Machine, Viewer};
@@ -47,15 +50,29 @@ impl Read for Firewall {
     }
 }
 
-/// What nft prints for these arguments, none of which is from outside.
-fn list(arguments: &[&str]) -> Result<Vec<u8>, QueryError> {
-    let nft = Program::find("nft").ok_or_else(|| {
+/// The whole ruleset, without the words of its rules.
+///
+/// # Errors
+/// [`QueryError::Unavailable`] where nft is missing or does not answer.
+pub(crate) fn all_tables() -> Result<Vec<Table>, QueryError> {
+    let limits = Args { json: true, limit: Bounded::new(1000).unwrap_or_default(), ..Args::default() };
+    Ok(ruleset::parse(&list(&["--json", "list", "ruleset"])?)?.select(&limits)?.tables)
+}
+
+/// nft, where it is installed.
+fn nft() -> Result<Program, QueryError> {
+    Program::find("nft").ok_or_else(|| {
         QueryError::unavailable(
             "nft_unavailable",
             "nft is not installed",
             "Install the package `nftables` (on NixOS: networking.nftables.enable, or pkgs.nftables in environment.systemPackages).",
         )
-    })?;
+    })
+}
+
+/// What nft prints for these arguments, none of which is from outside.
+fn list(arguments: &[&str]) -> Result<Vec<u8>, QueryError> {
+    let nft = nft()?;
     let (ended, output) =
         arguments.iter().fold(nft, |nft, argument| nft.argument(*argument)).output(TIME, MAX_OUTPUT_BYTES)?;
     if ended.status.success() { Ok(output) } else { Err(refused(&ended)) }
@@ -77,7 +94,7 @@ fn refused(ended: &Ended) -> QueryError {
 }
 
 /// The tables that the older interface has loaded. Its rules are not nftables' and nft does not show them.
-fn legacy_tables() -> Vec<String> {
+pub(crate) fn legacy_tables() -> Vec<String> {
     const MAX_TABLES: usize = 32;
     [("ip", "/proc/net/ip_tables_names"), ("ip6", "/proc/net/ip6_tables_names")]
         .into_iter()

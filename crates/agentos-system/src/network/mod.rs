@@ -1,5 +1,6 @@
 //! The network: interfaces and routes from the kernel, name servers, and the sockets of this machine.
 
+pub(crate) mod changes;
 pub(crate) mod connections;
 mod links;
 pub(crate) mod listeners;

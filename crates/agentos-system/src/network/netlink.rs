@@ -23,6 +23,9 @@ const NLMSG_DONE: u16 = 3;
 /// `NLM_F_REQUEST | NLM_F_DUMP`
 const REQUEST_DUMP: u16 = 0x301;
 
+/// `NLM_F_REQUEST | NLM_F_ACK`
+const REQUEST_ACK: u16 = 0x005;
+
 /// How long the kernel may take for one piece of a table.
 const TIME: Duration = Duration::from_secs(3);
 
@@ -88,6 +91,52 @@ impl Netlink {
         }
         Ok(())
     }
+}
+
+impl Netlink {
+    /// Asks for one change by the kind of the message, further flags and its payload, and waits for what the kernel says
+    /// of it.
+    ///
+    /// # Errors
+    /// The kernel's error number.
+    pub(super) fn change(&self, kind: u16, flags: u16, payload: &[u8]) -> Result<(), rustix::io::Errno> {
+        let length = HEADER_BYTES + payload.len();
+        let mut request = Vec::with_capacity(length);
+        request
+            .extend_from_slice(&u32::try_from(length).map_err(|_| rustix::io::Errno::MSGSIZE)?.to_ne_bytes());
+        request.extend_from_slice(&kind.to_ne_bytes());
+        request.extend_from_slice(&(REQUEST_ACK | flags).to_ne_bytes());
+        request.extend_from_slice(&[0; 8]);
+        request.extend_from_slice(payload);
+        sendto(&self.socket, &request, SendFlags::empty(), &SocketAddrNetlink::new(0, 0))?;
+        let mut buffer = vec![0; 64 << 10];
+        loop {
+            let (length, _) =
+                rustix::io::retry_on_intr(|| recv(&self.socket, &mut buffer[..], RecvFlags::empty()))?;
+            for (kind, payload) in messages(buffer.get(..length).unwrap_or_default()) {
+                if kind == NLMSG_ERROR {
+                    // Zero says that it was done.
+                    let number =
+                        u32_at(payload, 0).map_or(libc::EPROTO, |number| number.cast_signed().wrapping_neg());
+                    return if number == 0 {
+                        Ok(())
+                    } else {
+                        Err(rustix::io::Errno::from_raw_os_error(number))
+                    };
+                }
+            }
+        }
+    }
+}
+
+/// An attribute as the kernel reads it: a length, a number, the value, and zeros up to the next multiple of four.
+pub(super) fn attribute(number: u16, value: &[u8]) -> Vec<u8> {
+    let length = u16::try_from(4 + value.len()).unwrap_or(u16::MAX);
+    let mut bytes = length.to_ne_bytes().to_vec();
+    bytes.extend_from_slice(&number.to_ne_bytes());
+    bytes.extend_from_slice(value);
+    bytes.resize(align(bytes.len()), 0);
+    bytes
 }
 
 fn failed(error: rustix::io::Errno) -> QueryError {
@@ -164,14 +213,7 @@ pub(super) mod tests {
 
     use super::*;
 
-    /// An attribute as the kernel writes it.
-    pub(in crate::network) fn attribute(number: u16, value: &[u8]) -> Vec<u8> {
-        let mut bytes = u16::try_from(4 + value.len()).unwrap().to_ne_bytes().to_vec();
-        bytes.extend_from_slice(&number.to_ne_bytes());
-        bytes.extend_from_slice(value);
-        bytes.resize(align(bytes.len()), 0);
-        bytes
-    }
+    pub(in crate::network) use super::attribute;
 
     proptest! {
         #[test]

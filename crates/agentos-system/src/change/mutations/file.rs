@@ -2,7 +2,7 @@
 
 mod content;
 mod risk;
-mod tree;
+pub(super) mod tree;
 
 use agentos_api::change::Risk;
 use agentos_api::mutation::file as api;
@@ -54,7 +54,7 @@ fn followed(planner: &mut Planner<'_>, path: &AbsolutePath) -> Result<(Place, Fi
 
 impl Planner<'_> {
     /// What will be at `place` after what is planned so far.
-    fn state(&mut self, place: &Place) -> Result<FileState, ChangeError> {
+    pub(super) fn state(&mut self, place: &Place) -> Result<FileState, ChangeError> {
         self.files.state(place, &mut self.batch)
     }
 
@@ -73,13 +73,13 @@ impl Planner<'_> {
     }
 
     /// Adds the change of a path. Nothing is added where it is so already.
-    fn change(&mut self, place: Place, from: FileState, to: FileState) -> Result<(), ChangeError> {
+    pub(super) fn change(&mut self, place: Place, from: FileState, to: FileState) -> Result<(), ChangeError> {
         let other_names = if matches!(from, FileState::File { .. }) { other_names(&place) } else { 0 };
         self.change_with(place, from, to, other_names)
     }
 
     /// The same, with how many other names a file keeps that will not be joined again.
-    fn change_with(
+    pub(super) fn change_with(
         &mut self,
         place: Place,
         from: FileState,

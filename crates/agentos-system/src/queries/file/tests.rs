@@ -155,7 +155,10 @@ fn what_agentd_protects_is_kept_from_the_agent_by_every_name() {
     std::fs::write(&harmless, "x").unwrap();
     std::fs::hard_link(&harmless, beside.path().join("harmless-2")).unwrap();
 
-    let machine = Machine::new(MachineOptions { protected: vec![state.path().to_owned()] });
+    let machine = Machine::new(MachineOptions {
+        protected: vec![state.path().to_owned()],
+        ..crate::MachineOptions::default()
+    });
     for path in [&key, &hard_link, &link, &around] {
         assert!(
             matches!(ask_as(&machine, false, path, ""), Err(QueryError::Forbidden { .. })),
@@ -167,7 +170,8 @@ fn what_agentd_protects_is_kept_from_the_agent_by_every_name() {
     assert_eq!(ask_as(&machine, false, &harmless, "").unwrap().content, "x");
 
     // One file alone can be protected too.
-    let machine = Machine::new(MachineOptions { protected: vec![key.clone()] });
+    let machine =
+        Machine::new(MachineOptions { protected: vec![key.clone()], ..crate::MachineOptions::default() });
     assert!(matches!(ask_as(&machine, false, &hard_link, ""), Err(QueryError::Forbidden { .. })));
 }
 
@@ -186,7 +190,10 @@ fn another_mount_of_what_agentd_protects_is_no_way_around() {
     }
     mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC).unwrap();
     mount_bind(state.path(), other.path()).unwrap();
-    let machine = Machine::new(MachineOptions { protected: vec![state.path().to_owned()] });
+    let machine = Machine::new(MachineOptions {
+        protected: vec![state.path().to_owned()],
+        ..crate::MachineOptions::default()
+    });
     let path = other.path().join("key");
     assert!(matches!(ask_as(&machine, false, &path, ""), Err(QueryError::Forbidden { .. })));
     assert_eq!(ask_as(&machine, true, &path, "").unwrap().path, path.to_string_lossy());

@@ -15,7 +15,7 @@ use crate::change::planner::{MOST_TRANSITIONS, Planner};
 use crate::change::protect;
 
 /// Deepest folders that are deleted.
-const MOST_LEVELS: usize = 64;
+pub(in crate::change::mutations) const MOST_LEVELS: usize = 64;
 
 impl Plan for api::Delete {
     fn plan(planner: &mut Planner<'_>, args: api::DeleteArgs) -> Result<(), ChangeError> {
@@ -53,7 +53,7 @@ impl Plan for api::Delete {
 }
 
 /// The file system that a folder is on.
-fn device(place: &Place) -> Result<u64, ChangeError> {
+pub(in crate::change::mutations) fn device(place: &Place) -> Result<u64, ChangeError> {
     open_without_links(place.as_bytes(), OFlags::PATH)
         .and_then(|descriptor| rustix::fs::fstat(&descriptor))
         .map(|found| found.st_dev)
@@ -61,7 +61,11 @@ fn device(place: &Place) -> Result<u64, ChangeError> {
 }
 
 /// Plans the deletion of all that is in a folder, the deepest first, and counts it.
-fn empty(planner: &mut Planner<'_>, folder: &Place, recursive: bool) -> Result<u64, ChangeError> {
+pub(in crate::change::mutations) fn empty(
+    planner: &mut Planner<'_>,
+    folder: &Place,
+    recursive: bool,
+) -> Result<u64, ChangeError> {
     let on = device(folder)?;
     let mut found = Vec::new();
     list(folder, recursive, on, MOST_LEVELS, &mut found)?;
