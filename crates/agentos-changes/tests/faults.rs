@@ -31,7 +31,10 @@ fn open(folder: &Path, before_step: Option<Arc<dyn Fn(&str) + Send + Sync>>) -> 
     let state = folder.join("state");
     std::fs::create_dir_all(&state).unwrap();
     let ledger = Arc::new(Ledger::open(&LedgerOptions::new(&state, "ledger.example/test")).unwrap());
-    let machine = Arc::new(Machine::new(MachineOptions { protected: vec![state.clone()] }));
+    let machine = Arc::new(Machine::new(MachineOptions {
+        protected: vec![state.clone()],
+        ..MachineOptions::default()
+    }));
     let objects = Objects::open(&agentos_objects::Options::new(state.join("objects"))).unwrap();
     let mut options = Options::new(&state);
     options.before_step = before_step;

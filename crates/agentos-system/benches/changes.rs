@@ -20,7 +20,8 @@ const ROUNDS: u32 = 3;
 fn main() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let directory = folder.path().join("state");
-    let machine = Machine::new(MachineOptions { protected: vec![directory.clone()] });
+    let machine =
+        Machine::new(MachineOptions { protected: vec![directory.clone()], ..MachineOptions::default() });
     let objects = Objects::open(&Options::new(directory)).expect("a store");
     let context = Context { machine: &machine, objects: &objects };
     println!("files   plan ms  delete ms  undo ms  per file µs   × rm + cp -a + sync");

@@ -31,7 +31,8 @@ impl Bench {
         let folder = tempfile::tempdir().unwrap();
         let directory = folder.path().join("state");
         fs::create_dir(folder.path().join("work")).unwrap();
-        let machine = Machine::new(MachineOptions { protected: vec![directory.clone()] });
+        let machine =
+            Machine::new(MachineOptions { protected: vec![directory.clone()], ..MachineOptions::default() });
         let objects = Objects::open(&Options { directory, quota_bytes }).unwrap();
         Self { folder, machine, objects, holder: std::cell::Cell::new(0) }
     }

@@ -12,7 +12,7 @@ use crate::command::{self, find, root};
 use crate::plugin;
 
 /// Folders that are taken as they are: where they are in the checkout, and where they go.
-const FOLDERS: [(&str, &str); 7] = [
+const FOLDERS: [(&str, &str); 8] = [
     ("packaging/etc", "etc/agentos"),
     ("packaging/nftables", "usr/share/agentos"),
     ("packaging/systemd", "usr/lib/systemd/system"),
