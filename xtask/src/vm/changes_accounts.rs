@@ -124,7 +124,7 @@ fn firewall(guest: &Guest) -> Result<()> {
     guest.shell("mkdir -p /etc/agentos && systemctl daemon-reload && systemctl enable agentos-firewall.service 2>/dev/null")?;
     make(guest, "/run/four", "firewall.close", &json!({"ports": "8080", "persist": true}))?;
     expect(guest.shell("nft list ruleset")?.contains("tcp dport 8080 drop"), "the rule", &"missing")?;
-    guest.shell("systemd-analyze verify agentos-firewall.service && nft flush ruleset && systemctl start agentos-firewall.service")?;
+    guest.shell("systemd-analyze --man=no verify agentos-firewall.service && nft flush ruleset && systemctl start agentos-firewall.service")?;
     wait_for("the saved rule", Duration::from_secs(5), || {
         let rules = guest.shell("nft list ruleset")?;
         ensure!(rules.contains("tcp dport 8080 drop"), "{rules}");
