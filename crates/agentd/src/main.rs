@@ -21,6 +21,7 @@ mod server;
 mod service;
 mod sockets;
 mod state;
+mod take_back;
 mod work;
 mod workers;
 
@@ -48,6 +49,9 @@ struct Arguments {
     /// Read the configuration and the policy, say what is wrong with them, and do nothing else.
     #[arg(long)]
     check_config: bool,
+    /// Take this change back, if its time to be confirmed is over: for the timer that systemd keeps for it.
+    #[arg(long, value_name = "CHANGE", conflicts_with = "check_config")]
+    take_back: Option<u64>,
 }
 
 fn main() -> ExitCode {
@@ -64,6 +68,12 @@ fn main() -> ExitCode {
         return ExitCode::SUCCESS;
     }
     logging();
+    if let Some(change) = arguments.take_back {
+        return match take_back::run(&config, change) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => failed(&error),
+        };
+    }
     match run::run(arguments.config, config, policy) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => failed(&error),

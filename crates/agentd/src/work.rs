@@ -108,6 +108,18 @@ fn open_memory(config: &Config, state: &StateDirectory) -> Result<Memory> {
     Memory::open(options).context("the memory cannot be used")
 }
 
+/// The store of what changes replace.
+///
+/// # Errors
+/// When it cannot be opened.
+pub(crate) fn open_objects(config: &Config, state: &StateDirectory) -> Result<Objects> {
+    Objects::open(&agentos_objects::Options {
+        directory: state.path().join("objects"),
+        quota_bytes: config.changes.keep_bytes,
+    })
+    .context("what changes replace cannot be kept")
+}
+
 /// Opens what changes the machine. What an end cut off is settled before anything is served.
 fn open_changes(
     config: &Config,
@@ -116,14 +128,18 @@ fn open_changes(
     machine: &Arc<Machine>,
 ) -> Result<Changes> {
     let settings = &config.changes;
-    let objects = Objects::open(&agentos_objects::Options {
-        directory: state.path().join("objects"),
-        quota_bytes: settings.keep_bytes,
-    })
-    .context("what changes replace cannot be kept")?;
+    let objects = open_objects(config, state)?;
     let mut options = agentos_changes::Options::new(state.path());
     options.expire_after = settings.expire_after();
     options.confirm_within = settings.confirm_within();
+    // Where systemd runs, it keeps a timer for each such change, so that agentd's own end does not keep it.
+    if let Ok(program) = std::env::current_exe() {
+        options.take_back = vec![program.display().to_string()];
+        if let Some(file) = &config.file {
+            options.take_back.extend(["--config".to_owned(), file.display().to_string()]);
+        }
+        options.take_back.push("--take-back".to_owned());
+    }
     Changes::open(options, Arc::clone(ledger), Arc::clone(machine), objects)
         .context("changes cannot be opened")
 }

@@ -1,6 +1,7 @@
 //! What is kept of a change in the store, beside the contents that it replaces.
 
 use agentos_api::change::{Plan, Step};
+use agentos_objects::Objects;
 use agentos_system::change::Script;
 use serde::{Deserialize, Serialize};
 
@@ -25,8 +26,13 @@ impl Changes {
     /// # Errors
     /// [`ChangesError::Objects`] where it made room for later ones.
     pub(crate) fn kept(&self, record: &Record) -> Result<Kept, ChangesError> {
-        let text = self.objects.get(&record.plan, LARGEST)?;
-        serde_json::from_slice(&text)
-            .map_err(|error| ChangesError::Kept { change: record.id, reason: error.to_string() })
+        read(&self.objects, record)
     }
+}
+
+/// What is kept of a change in a store.
+pub(crate) fn read(objects: &Objects, record: &Record) -> Result<Kept, ChangesError> {
+    let text = objects.get(&record.plan, LARGEST)?;
+    serde_json::from_slice(&text)
+        .map_err(|error| ChangesError::Kept { change: record.id, reason: error.to_string() })
 }

@@ -33,3 +33,4 @@ mod undo;
 pub use changes::{Asked, Changes, Options, Outcome};
 pub use error::{ChangesError, Conflict};
 pub use judge::{Judge, Ruling, Verdict};
+pub use settle::take_back_alone;

@@ -166,3 +166,25 @@ fn agentd() -> Result<Asked, ChangesError> {
         .map_err(|error| ChangesError::Invalid { field: "actor".to_owned(), reason: error.to_string() })?;
     Ok(Asked { actor, operator: true })
 }
+
+/// Takes a change back that nobody confirmed, where agentd itself cannot: without a ledger, from what is kept beside it. What
+/// the ledger says already is that this happens unless somebody confirms; the rest is recorded when agentd runs again.
+/// Answers what could not be taken back; nothing is done with a change that is not unconfirmed, or whose time is not over.
+///
+/// # Errors
+/// The database's and the store's. agentd must not run meanwhile.
+pub fn take_back_alone(
+    options: &crate::Options,
+    machine: &agentos_system::Machine,
+    objects: &agentos_objects::Objects,
+    change: u64,
+) -> Result<Vec<String>, ChangesError> {
+    let book = crate::book::Book::open(&options.directory.join("changes.db"))?;
+    let record = book.record(change)?.ok_or_else(|| ChangesError::NotFound(format!("change {change}")))?;
+    if record.status != Status::Unconfirmed || !record.expires.as_deref().is_none_or(is_over) {
+        return Ok(Vec::new());
+    }
+    let kept = crate::kept::read(objects, &record)?;
+    let context = agentos_system::change::Context { machine, objects };
+    Ok(kept.script.take_back(kept.script.len(), &context))
+}

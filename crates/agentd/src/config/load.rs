@@ -63,7 +63,7 @@ impl Config {
     pub(crate) fn load(path: Option<&Path>) -> Result<Self, ConfigError> {
         let file = path.unwrap_or(Path::new(DEFAULT_PATH));
         match read(file) {
-            Ok(text) => Self::parse(file, &text),
+            Ok(text) => Ok(Self { file: path.map(Path::to_owned), ..Self::parse(file, &text)? }),
             Err(ConfigError::Read { source, .. })
                 if path.is_none() && source.kind() == std::io::ErrorKind::NotFound =>
             {

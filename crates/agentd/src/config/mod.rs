@@ -30,6 +30,9 @@ pub(crate) struct Config {
     pub(crate) limits: Limits,
     pub(crate) changes: Changes,
     pub(crate) approvals: Approvals,
+    /// The file that was named on the command line, if one was.
+    #[serde(skip)]
+    pub(crate) file: Option<PathBuf>,
 }
 
 /// The two sockets, one a principal.
@@ -146,6 +149,7 @@ impl Default for Config {
             limits: Limits::default(),
             changes: Changes::default(),
             approvals: Approvals::default(),
+            file: None,
         }
     }
 }
