@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::sync_channel;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -89,6 +90,8 @@ pub struct Changes {
     pub(crate) turn: Turn,
     /// When changes that are unconfirmed were made, as far as this process made them.
     unconfirmed: Mutex<HashMap<u64, Instant>>,
+    /// An event is on the ledger that the database could not take in: it is read again before the next one is recorded.
+    behind: AtomicBool,
     /// Events of changes are recorded and taken in one after the other.
     book: Mutex<Book>,
 }
@@ -112,15 +115,15 @@ impl Changes {
             options,
             turn: Turn::default(),
             unconfirmed: Mutex::default(),
+            behind: AtomicBool::new(false),
             book: Mutex::new(book),
         };
-        changes.replay()?;
+        changes.replay(&mut changes.book())?;
         changes.settle()?;
         Ok(changes)
     }
 
-    fn replay(&self) -> Result<(), ChangesError> {
-        let mut book = self.book();
+    fn replay(&self, book: &mut Book) -> Result<(), ChangesError> {
         let (head, last) = (self.ledger.head().id, book.last_event()?);
         // A database from before another ledger was put here.
         if last > head {
@@ -144,7 +147,7 @@ impl Changes {
                 for event in &page.events {
                     let seen = Seen { ts: &event.ts, actor: event.actor.as_str() };
                     if prefix == "grant." {
-                        crate::grants::take(&book, event.kind.as_str(), event.payload.get())?;
+                        crate::grants::take(book, event.kind.as_str(), event.payload.get())?;
                     } else if let Some(Data { change, happening }) = parse(event.payload.get()) {
                         book.take(event.id, change, &happening, seen)?;
                     }
@@ -249,16 +252,26 @@ impl Changes {
         actor: &Actor,
         happenings: Vec<(u64, Happening)>,
     ) -> Result<(), ChangesError> {
-        let book = self.book();
-        self.happen_in(&book, actor, happenings)
+        let mut book = self.book();
+        self.happen_in(&mut book, actor, happenings)
+    }
+
+    /// Takes in what is on the ledger and could not be taken in when it was recorded: the disk was full.
+    pub(crate) fn catch_up(&self, book: &mut Book) -> Result<(), ChangesError> {
+        if self.behind.load(Ordering::Acquire) {
+            self.replay(book)?;
+            self.behind.store(false, Ordering::Release);
+        }
+        Ok(())
     }
 
     pub(crate) fn happen_in(
         &self,
-        book: &Book,
+        book: &mut Book,
         actor: &Actor,
         happenings: Vec<(u64, Happening)>,
     ) -> Result<(), ChangesError> {
+        self.catch_up(book)?;
         let mut pending = Vec::with_capacity(happenings.len());
         for (change, happening) in happenings {
             self.step(happening.kind());
@@ -277,9 +290,14 @@ impl Changes {
         for (data, receiver) in pending {
             let appended = receiver.recv().unwrap_or(Err(agentos_ledger::AppendError::Closed))?;
             let seen = Seen { ts: &appended.ts, actor: actor.as_str() };
-            book.take(appended.id, data.change, &data.happening, seen)?;
+            if !self.behind.load(Ordering::Acquire)
+                && book.take(appended.id, data.change, &data.happening, seen).is_err()
+            {
+                // It is recorded, and holds; the database is behind until it can be written again.
+                self.behind.store(true, Ordering::Release);
+            }
         }
-        Ok(())
+        self.catch_up(book)
     }
 
     /// A step of a change is about to be taken.

@@ -44,10 +44,14 @@ impl Changes {
             return Err(ChangesError::NotFound(format!("grant {grant}")));
         }
         let appended = self.note(&by.actor, "grant.revoked", &json!({"grant": grant}))?;
-        let book = self.book();
-        book.set_grant(grant, None)?;
-        book.set_last_event(appended.id)?;
-        Ok(())
+        self.keep_grant(grant, None, appended.id)
+    }
+
+    fn keep_grant(&self, grant: u64, record: Option<&str>, event: u64) -> Result<(), ChangesError> {
+        let mut book = self.book();
+        self.catch_up(&mut book)?;
+        book.set_grant(grant, record)?;
+        Ok(book.set_last_event(event)?)
     }
 
     /// The grant by which a change need not wait.
@@ -71,10 +75,7 @@ impl Changes {
         let appended = self.note(&by.actor, "grant.given", &grant)?;
         let text = serde_json::to_string(&grant)
             .map_err(|error| ChangesError::Kept { change: record.id, reason: error.to_string() })?;
-        let book = self.book();
-        book.set_grant(grant.grant, Some(&text))?;
-        book.set_last_event(appended.id)?;
-        Ok(())
+        self.keep_grant(grant.grant, Some(&text), appended.id)
     }
 }
 

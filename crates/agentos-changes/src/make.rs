@@ -210,7 +210,7 @@ impl Changes {
         };
         let mut happenings = vec![(change, planned)];
         happenings.extend(then(change));
-        self.happen_in(&book, &request.asked.actor, happenings)?;
+        self.happen_in(&mut book, &request.asked.actor, happenings)?;
         book.set_things(change, &things)?;
         Ok((change, kept))
     }

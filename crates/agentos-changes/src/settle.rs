@@ -20,6 +20,7 @@ impl Changes {
             // A change is being made; it settles itself.
             return Ok(());
         };
+        self.catch_up(&mut self.book())?;
         let by = agentd()?;
         let planned = self.book().standing(Status::Planned)?;
         for record in planned {
