@@ -15,6 +15,7 @@ use agentos_system::Machine;
 use agentos_system::change::Context;
 use jiff::Timestamp;
 use serde::Serialize;
+use serde_json::Value;
 
 use crate::book::Book;
 use crate::error::ChangesError;
@@ -90,10 +91,10 @@ pub struct Changes {
     pub(crate) turn: Turn,
     /// When changes that are unconfirmed were made, as far as this process made them.
     unconfirmed: Mutex<HashMap<u64, Instant>>,
-    /// An event is on the ledger that the database could not take in: it is read again before the next one is recorded.
-    behind: AtomicBool,
     /// Events of changes are recorded and taken in one after the other.
     book: Mutex<Book>,
+    /// An event is on the ledger that the book could not take in.
+    behind: AtomicBool,
 }
 
 impl Changes {
@@ -115,12 +116,24 @@ impl Changes {
             options,
             turn: Turn::default(),
             unconfirmed: Mutex::default(),
-            behind: AtomicBool::new(false),
             book: Mutex::new(book),
+            behind: AtomicBool::new(true),
         };
-        changes.replay(&mut changes.book())?;
+        drop(changes.book()?);
         changes.settle()?;
         Ok(changes)
+    }
+
+    /// The book, with all that the ledger holds. Where an event could not be taken in, that is made up for first: a number
+    /// would be given twice, and a grant would outlive its end, if the book went on without it.
+    pub(crate) fn book(&self) -> Result<MutexGuard<'_, Book>, ChangesError> {
+        // A thread that panicked left its transaction to be rolled back.
+        let mut book = self.book.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.behind.load(Ordering::Acquire) {
+            self.replay(&mut book)?;
+            self.behind.store(false, Ordering::Release);
+        }
+        Ok(book)
     }
 
     fn replay(&self, book: &mut Book) -> Result<(), ChangesError> {
@@ -174,7 +187,7 @@ impl Changes {
     /// # Errors
     /// The database's.
     pub fn page(&self, filter: &ChangeFilter) -> Result<ChangePage, ChangesError> {
-        let mut records = self.book().page(filter)?;
+        let mut records = self.book()?.page(filter)?;
         let more = records.len() > filter.limit.as_usize();
         records.truncate(filter.limit.as_usize());
         let next = if more { records.last().map(|record| record.id) } else { None };
@@ -195,16 +208,11 @@ impl Changes {
     /// # Errors
     /// The database's.
     pub fn waiting(&self) -> Result<u64, ChangesError> {
-        Ok(self.book().count(change::Status::Waiting)?)
+        Ok(self.book()?.count(change::Status::Waiting)?)
     }
 
     pub(crate) fn record_of(&self, change: u64) -> Result<Record, ChangesError> {
-        self.book().record(change)?.ok_or_else(|| ChangesError::NotFound(format!("change {change}")))
-    }
-
-    pub(crate) fn book(&self) -> MutexGuard<'_, Book> {
-        // A thread that panicked left its transaction to be rolled back.
-        self.book.lock().unwrap_or_else(PoisonError::into_inner)
+        self.book()?.record(change)?.ok_or_else(|| ChangesError::NotFound(format!("change {change}")))
     }
 
     pub(crate) fn context(&self) -> Context<'_> {
@@ -252,27 +260,20 @@ impl Changes {
         actor: &Actor,
         happenings: Vec<(u64, Happening)>,
     ) -> Result<(), ChangesError> {
-        let mut book = self.book();
-        self.happen_in(&mut book, actor, happenings)
+        let book = self.book()?;
+        self.happen_in(&book, actor, happenings)
     }
 
-    /// Takes in what is on the ledger and could not be taken in when it was recorded: the disk was full.
-    pub(crate) fn catch_up(&self, book: &mut Book) -> Result<(), ChangesError> {
-        if self.behind.load(Ordering::Acquire) {
-            self.replay(book)?;
-            self.behind.store(false, Ordering::Release);
-        }
-        Ok(())
-    }
-
+    /// As [`Changes::happen`], with a book that has caught up.
     pub(crate) fn happen_in(
         &self,
-        book: &mut Book,
+        book: &Book,
         actor: &Actor,
         happenings: Vec<(u64, Happening)>,
     ) -> Result<(), ChangesError> {
-        self.catch_up(book)?;
         let mut pending = Vec::with_capacity(happenings.len());
+        // Until all of it is taken in: whatever ends this early leaves it to be caught up with.
+        self.behind.store(true, Ordering::Release);
         for (change, happening) in happenings {
             self.step(happening.kind());
             let kind = EventType::new(happening.kind()).map_err(|error| ChangesError::Invalid {
@@ -290,14 +291,28 @@ impl Changes {
         for (data, receiver) in pending {
             let appended = receiver.recv().unwrap_or(Err(agentos_ledger::AppendError::Closed))?;
             let seen = Seen { ts: &appended.ts, actor: actor.as_str() };
-            if !self.behind.load(Ordering::Acquire)
-                && book.take(appended.id, data.change, &data.happening, seen).is_err()
-            {
-                // It is recorded, and holds; the database is behind until it can be written again.
-                self.behind.store(true, Ordering::Release);
-            }
+            book.take(appended.id, data.change, &data.happening, seen)?;
         }
-        self.catch_up(book)
+        self.behind.store(false, Ordering::Release);
+        Ok(())
+    }
+
+    /// Records an event about a grant, and takes it in.
+    pub(crate) fn note_grant(
+        &self,
+        actor: &Actor,
+        kind: &str,
+        grant: u64,
+        data: &Value,
+    ) -> Result<(), ChangesError> {
+        // Recorded under the same lock as other events: none later than this may be taken in before it.
+        let book = self.book()?;
+        let appended = self.note(actor, kind, data)?;
+        self.behind.store(true, Ordering::Release);
+        book.set_grant(grant, (kind == crate::grants::GIVEN).then(|| data.to_string()).as_deref())?;
+        book.set_last_event(appended.id)?;
+        self.behind.store(false, Ordering::Release);
+        Ok(())
     }
 
     /// A step of a change is about to be taken.

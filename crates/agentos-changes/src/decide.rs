@@ -106,7 +106,7 @@ impl Changes {
             plan: object,
         };
         self.happen(&by.actor, vec![(record.id, happening)])?;
-        self.book().set_things(record.id, &kept.script.things())?;
+        self.book()?.set_things(record.id, &kept.script.things())?;
         Ok(kept.plan.hash)
     }
 

@@ -12,14 +12,18 @@ use crate::error::ChangesError;
 use crate::judge::Ruling;
 use crate::record::Record;
 
+/// The types of events about grants.
+pub(crate) const GIVEN: &str = "grant.given";
+pub(crate) const REVOKED: &str = "grant.revoked";
+
 /// Takes in an event about grants.
 pub(crate) fn take(book: &Book, kind: &str, payload: &str) -> rusqlite::Result<()> {
     let Ok(payload) = serde_json::from_str::<Value>(payload) else { return Ok(()) };
     let Some(data) = payload.get("data") else { return Ok(()) };
     let Some(grant) = data.get("grant").and_then(Value::as_u64) else { return Ok(()) };
     match kind {
-        "grant.given" => book.set_grant(grant, Some(&data.to_string())),
-        "grant.revoked" => book.set_grant(grant, None),
+        GIVEN => book.set_grant(grant, Some(&data.to_string())),
+        REVOKED => book.set_grant(grant, None),
         _ => Ok(()),
     }
 }
@@ -30,7 +34,7 @@ impl Changes {
     /// # Errors
     /// The database's.
     pub fn grants(&self) -> Result<Vec<Grant>, ChangesError> {
-        let kept = self.book().grants()?;
+        let kept = self.book()?.grants()?;
         let grants = kept.iter().filter_map(|text| serde_json::from_str::<Grant>(text).ok());
         Ok(grants.filter(|grant| !is_over(&grant.until)).collect())
     }
@@ -43,15 +47,7 @@ impl Changes {
         if !self.grants()?.iter().any(|known| known.grant == grant) {
             return Err(ChangesError::NotFound(format!("grant {grant}")));
         }
-        let appended = self.note(&by.actor, "grant.revoked", &json!({"grant": grant}))?;
-        self.keep_grant(grant, None, appended.id)
-    }
-
-    fn keep_grant(&self, grant: u64, record: Option<&str>, event: u64) -> Result<(), ChangesError> {
-        let mut book = self.book();
-        self.catch_up(&mut book)?;
-        book.set_grant(grant, record)?;
-        Ok(book.set_last_event(event)?)
+        self.note_grant(&by.actor, REVOKED, grant, &json!({"grant": grant}))
     }
 
     /// The grant by which a change need not wait.
@@ -72,10 +68,9 @@ impl Changes {
             rule_id,
             until: from_now(Duration::from_secs(seconds)),
         };
-        let appended = self.note(&by.actor, "grant.given", &grant)?;
-        let text = serde_json::to_string(&grant)
+        let data = serde_json::to_value(&grant)
             .map_err(|error| ChangesError::Kept { change: record.id, reason: error.to_string() })?;
-        self.keep_grant(grant.grant, Some(&text), appended.id)
+        self.note_grant(&by.actor, GIVEN, grant.grant, &data)
     }
 }
 

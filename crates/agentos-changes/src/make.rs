@@ -155,7 +155,7 @@ impl Changes {
         ruling: &Ruling,
     ) -> Result<Outcome, ChangesError> {
         let most = self.options.most_waiting;
-        if self.book().count(Status::Waiting)? >= most {
+        if self.book()?.count(Status::Waiting)? >= most {
             return Err(ChangesError::Busy(format!(
                 "{most} changes wait for a yes already; decide some of them first"
             )));
@@ -190,7 +190,7 @@ impl Changes {
         let kept = Kept { plan: prepared.plan, script: prepared.script, steps };
         let plan = batch.put(&written(&kept)?)?;
         let things = kept.script.things();
-        let mut book = self.book();
+        let mut book = self.book()?;
         let change = book.highest()? + 1;
         self.step("store");
         // Held until it is decided: what a waiting change needs makes no room for others.
@@ -210,7 +210,7 @@ impl Changes {
         };
         let mut happenings = vec![(change, planned)];
         happenings.extend(then(change));
-        self.happen_in(&mut book, &request.asked.actor, happenings)?;
+        self.happen_in(&book, &request.asked.actor, happenings)?;
         book.set_things(change, &things)?;
         Ok((change, kept))
     }
@@ -264,7 +264,7 @@ impl Changes {
         let mut happenings = vec![(record.id, made)];
         for undone in &record.undoes {
             happenings.push((*undone, Happening::Undone { by: Some(record.id), reason: None }));
-            let again = self.book().record(*undone)?.map(|undone| undone.undoes).unwrap_or_default();
+            let again = self.book()?.record(*undone)?.map(|undone| undone.undoes).unwrap_or_default();
             happenings.extend(again.into_iter().map(|again| (again, Happening::Redone { by: record.id })));
         }
         Ok(happenings)

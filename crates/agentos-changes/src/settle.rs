@@ -20,24 +20,23 @@ impl Changes {
             // A change is being made; it settles itself.
             return Ok(());
         };
-        self.catch_up(&mut self.book())?;
         let by = agentd()?;
-        let planned = self.book().standing(Status::Planned)?;
+        let planned = self.book()?.standing(Status::Planned)?;
         for record in planned {
             let reason = "agentd ended before it began".to_owned();
             self.end(record.id, &by, Happening::Failed { reason })?;
         }
-        let applying = self.book().standing(Status::Applying)?;
+        let applying = self.book()?.standing(Status::Applying)?;
         for record in applying {
             self.settle_cut_off(&record, &by)?;
         }
-        let waiting = self.book().standing(Status::Waiting)?;
+        let waiting = self.book()?.standing(Status::Waiting)?;
         for record in waiting {
             if record.expires.as_deref().is_some_and(is_over) {
                 self.end(record.id, &by, Happening::Expired)?;
             }
         }
-        let unconfirmed = self.book().standing(Status::Unconfirmed)?;
+        let unconfirmed = self.book()?.standing(Status::Unconfirmed)?;
         for record in unconfirmed {
             if record.expires.as_deref().is_none_or(is_over) {
                 self.take_back(&record, &by)?;

@@ -61,7 +61,7 @@ impl Changes {
     fn dependents(&self, record: &Record) -> Result<BTreeSet<u64>, ChangesError> {
         let mut found = BTreeSet::new();
         let mut open = vec![record.id];
-        let book = self.book();
+        let book = self.book()?;
         while let Some(change) = open.pop() {
             for later in book.later_on_the_same(change)? {
                 let made = matches!(later.status, Status::Applied | Status::Unconfirmed);
