@@ -30,8 +30,10 @@ pub(crate) struct App {
     pub(crate) limits: Arc<LiveLimits>,
     /// What changes the machine.
     pub(crate) changes: Arc<Changes>,
-    /// Places for changes that are under way.
+    /// Places for changes of the agent's that are under way.
     pub(crate) changing: Arc<Semaphore>,
+    /// The same for the person: however many changes the agent asks for, there is a place to say no to them.
+    pub(crate) deciding: Arc<Semaphore>,
     /// Tells the person that something waits.
     pub(crate) notifier: Notifier,
     /// What may be read and changed, and by whom.

@@ -32,7 +32,7 @@ const TRY_AGAIN: Duration = Duration::from_secs(1);
 
 /// How often changes that expire, or that nobody confirms, are looked for.
 const SETTLE: Duration = Duration::from_secs(1);
-/// Changes under way at once: one is made, the others are planned or wait for their turn.
+/// Changes under way at once, of the agent and of the person: one is made, the others are planned or wait for their turn.
 const CHANGES_AT_ONCE: usize = 16;
 
 /// What any form of the service is made of.
@@ -174,6 +174,7 @@ impl Parts {
             memory,
             changes,
             changing: Arc::new(Semaphore::new(CHANGES_AT_ONCE)),
+            deciding: Arc::new(Semaphore::new(CHANGES_AT_ONCE)),
             notifier: Notifier::new(self.config.approvals.notify.clone()),
             limits: Arc::clone(&self.limits),
             policy: Arc::clone(&self.policy),

@@ -110,13 +110,25 @@ fn an_edited_ledger_is_diagnosed_and_nothing_in_its_directory_is_written() {
         "/events/3/proof",
         "/ledger/checkpoint",
         "/memory/health",
+        "/changes",
+        "/changes/1",
+        "/approvals",
+        "/grants",
     ] {
         let problem = daemon.get(path).problem(503, "ledger_unavailable");
         assert!(problem["hint"].as_str().unwrap().contains("/ledger/diagnosis"), "{path}: {problem}");
     }
     daemon.query("os", &json!({})).problem(503, "ledger_unavailable");
     daemon.query_as_operator("os", &json!({})).problem(503, "ledger_unavailable");
-    for path in ["/memory/store", "/memory/ingest", "/memory/recall"] {
+    for path in [
+        "/memory/store",
+        "/memory/ingest",
+        "/memory/recall",
+        "/system/mutate",
+        "/changes/1/undo",
+        "/approvals/1",
+        "/grants/1/revoke",
+    ] {
         let request = post_request(path, "", br#"{"summary":"never written","query":"x","event":"x"}"#);
         exchange(&daemon.operator(), &request).problem(503, "ledger_unavailable");
     }

@@ -6,7 +6,7 @@ mod common;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use common::{Daemon, Notifications, command, eventually};
+use common::{Daemon, Notifications, command, eventually, exchange, post_request};
 use serde_json::json;
 
 /// A file system of a few megabytes for agentd's state, mounted for one test. Needs root, as agentd itself does.
@@ -59,6 +59,7 @@ fn answers_again(daemon: &Daemon) {
 fn refuses(daemon: &Daemon, state: &str) {
     daemon.query("os", &json!({})).problem(503, "ledger_unavailable");
     daemon.post("/memory/store", r#"{"summary":"never written"}"#).problem(503, "ledger_unavailable");
+    changes_nothing(daemon);
     let health = daemon.get("/health").json();
     assert_eq!(health["status"], "degraded", "{health}");
     assert!(health["ledger"]["reason"].is_string(), "{health}");
@@ -66,6 +67,18 @@ fn refuses(daemon: &Daemon, state: &str) {
     assert_eq!(diagnosis["state"], state, "{diagnosis}");
     assert!(diagnosis["damage"].is_null(), "no room is no damage: {diagnosis}");
     assert!(!diagnosis["next_steps"].as_array().unwrap().is_empty());
+}
+
+/// Not for the person either, who need not wait for anybody's yes.
+fn changes_nothing(daemon: &Daemon) {
+    let path = daemon.directory.join("never-made");
+    let args = json!({"path": path, "content": "x"});
+    let body = json!({"mutation": "file.write", "args": args, "reason": "a test"}).to_string();
+    for socket in [daemon.agent(), daemon.operator()] {
+        let request = post_request("/system/mutate", "", body.as_bytes());
+        exchange(&socket, &request).problem(503, "ledger_unavailable");
+    }
+    assert!(!path.exists(), "a change without a record");
 }
 
 #[test]

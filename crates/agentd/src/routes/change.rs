@@ -30,7 +30,7 @@ pub(crate) async fn mutate(
     app.spend(&caller, spend(request.dry_run, content_bytes(&request))).await?;
     let judge = Steps::new(&app, &caller);
     let asked = asked(&caller);
-    let outcome = app.change(move |changes| changes.mutate(&asked, &request, &judge)).await?;
+    let outcome = app.change(&caller, move |changes| changes.mutate(&asked, &request, &judge)).await?;
     Ok(answer(&app, &caller, outcome))
 }
 
@@ -44,7 +44,7 @@ pub(crate) async fn undo(
     app.spend(&caller, spend(request.dry_run, 0)).await?;
     let judge = Steps::new(&app, &caller);
     let asked = asked(&caller);
-    let outcome = app.change(move |changes| changes.undo(id, &asked, &request, &judge)).await?;
+    let outcome = app.change(&caller, move |changes| changes.undo(id, &asked, &request, &judge)).await?;
     Ok(answer(&app, &caller, outcome))
 }
 
@@ -85,7 +85,7 @@ pub(crate) async fn decide(
     let id = number(&id)?;
     only_operator(&app, &caller, "approval.refused", id).await?;
     let asked = asked(&caller);
-    let change = app.change(move |changes| changes.decide(id, &asked, &request)).await?;
+    let change = app.change(&caller, move |changes| changes.decide(id, &asked, &request)).await?;
     Ok(json(shown(change, &caller, &app.policy.now())))
 }
 
@@ -98,7 +98,7 @@ pub(crate) async fn confirm(
     let id = number(&id)?;
     only_operator(&app, &caller, "approval.refused", id).await?;
     let (asked, connected) = (asked(&caller), caller.connected);
-    let change = app.change(move |changes| changes.confirm(id, &asked, connected)).await?;
+    let change = app.change(&caller, move |changes| changes.confirm(id, &asked, connected)).await?;
     Ok(json(shown(change, &caller, &app.policy.now())))
 }
 
@@ -122,7 +122,7 @@ pub(crate) async fn revoke(
     only_operator(&app, &caller, "approval.refused", id).await?;
     let asked = asked(&caller);
     let grants = app
-        .change(move |changes| {
+        .change(&caller, move |changes| {
             changes.revoke(&asked, id)?;
             changes.grants()
         })
@@ -210,9 +210,14 @@ impl App {
     /// `busy`; `internal` if it panicked; otherwise what the work answers, as a problem.
     async fn change<T: Send + 'static>(
         self: &Arc<Self>,
+        caller: &Caller,
         work: impl FnOnce(&Changes) -> Result<T, ChangesError> + Send + 'static,
     ) -> Result<T, Problem> {
-        let Ok(place) = Arc::clone(&self.changing).try_acquire_owned() else {
+        let places = match caller.role {
+            Role::Agent => &self.changing,
+            Role::Operator => &self.deciding,
+        };
+        let Ok(place) = Arc::clone(places).try_acquire_owned() else {
             return Err(Problem::new(Code::BUSY, "too many other changes are under way; nothing was done")
                 .with_hint("ask again in a moment"));
         };

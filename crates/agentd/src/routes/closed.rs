@@ -35,7 +35,12 @@ pub(crate) fn router(app: Arc<ClosedApp>) -> Router {
         .route("/health", get(health))
         .route("/ledger/diagnosis", get(diagnosis))
         .route("/events/log", get(page))
-        .route("/events/{id}/proof", any(refuse));
+        .route("/events/{id}/proof", any(refuse))
+        .route("/changes/{id}", any(refuse))
+        .route("/changes/{id}/undo", any(refuse))
+        .route("/changes/{id}/confirm", any(refuse))
+        .route("/approvals/{id}", any(refuse))
+        .route("/grants/{id}/revoke", any(refuse));
     for path in super::PATHS {
         if !["/health", "/ledger/diagnosis", "/events/log"].contains(&path) {
             router = router.route(path, any(refuse));
