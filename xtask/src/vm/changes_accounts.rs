@@ -13,7 +13,9 @@ use super::tally::{Tally, wait_for};
 use crate::command::{self, root};
 
 const PROGRAM: &str = "/change_once";
-const ON: [(&str, fn(&Guest) -> Result<()>); 3] = [
+type Check = fn(&Guest) -> Result<()>;
+
+const ON: [(&str, Check); 3] = [
     ("a change of a user is known to the machine's own tools, and taken back", user),
     ("a change of keys is what sshd takes, and taken back", key),
     ("a change of the firewall that is saved is there after all was flushed and the unit started", firewall),

@@ -220,18 +220,15 @@ impl Book {
     fn make_folder(&self) -> Result<(), Errno> {
         let (Some(new), Some(place)) = (self.new, self.place.parent()) else { return Err(Errno::NOENT) };
         let above = place.open_folder()?;
-        // The folder above is the user's own, who may write in it at any time; what is made is looked at by descriptor.
         let name = place.name().map_err(|_| Errno::INVAL)?;
-        match mkdirat(&above, &name, Mode::RWXU) {
+        // The folder above is the user's own, who may exchange what is in it at any time. So nothing there is given to the
+        // user afterwards, which could be another folder by then: it is made by the user, as far as the kernel sees.
+        let made = as_user(new.uid, new.gid, || {
+            mkdirat(&above, &name, Mode::from_raw_mode(new.folder_mode.unwrap_or(0o700)))
+        });
+        match made {
             Ok(()) | Err(Errno::EXIST) => {}
             Err(error) => return Err(error),
-        }
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let folder = openat(&above, &name, flags, Mode::empty())?;
-        let found = rustix::fs::fstat(&folder)?;
-        if found.st_uid == 0 {
-            fchown(&folder, Some(Uid::from_raw(new.uid)), Some(Gid::from_raw(new.gid)))?;
-            fchmod(&folder, Mode::from_raw_mode(new.folder_mode.unwrap_or(0o700)))?;
         }
         fsync(&above)
     }
@@ -275,4 +272,24 @@ fn make_aside(folder: &OwnedFd, aside: &std::ffi::CStr, content: &[u8]) -> Resul
     let mut file = File::from(openat(folder, aside, flags, Mode::RUSR | Mode::WUSR)?);
     file.write_all(content).map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))?;
     Ok(file.into())
+}
+
+/// Does `work` with the rights of a user on files. They are the calling thread's alone (setfsuid(2)).
+fn as_user<T>(uid: u32, gid: u32, work: impl FnOnce() -> T) -> T {
+    struct Back(libc::c_int, libc::c_int);
+    impl Drop for Back {
+        fn drop(&mut self) {
+            // SAFETY: both calls take a number and touch no memory.
+            unsafe {
+                libc::setfsuid(self.0.cast_unsigned());
+                libc::setfsgid(self.1.cast_unsigned());
+            }
+        }
+    }
+    // SAFETY: as above. The group first: afterwards the right to set it is gone.
+    let _back = unsafe {
+        let group = libc::setfsgid(gid);
+        Back(libc::setfsuid(uid), group)
+    };
+    work()
 }

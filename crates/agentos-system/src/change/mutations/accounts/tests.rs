@@ -440,6 +440,13 @@ fn a_link_that_the_user_puts_in_the_way_is_not_followed() {
     assert!(matches!(planned.script.make(&bench.context(), |_| {}), crate::change::Made::TakenBack { .. }));
     assert_eq!(bench.read("/root/.ssh/authorized_keys"), "");
     assert!(home.join(".ssh").is_symlink());
+    // A folder of root's that the user moves there is not given away.
+    std::fs::remove_file(home.join(".ssh")).unwrap();
+    std::fs::create_dir(home.join(".ssh")).unwrap();
+    let _ = planned.script.make(&bench.context(), |_| {});
+    assert_eq!(std::fs::metadata(home.join(".ssh")).unwrap().uid(), 0);
+    std::fs::remove_dir_all(home.join(".ssh")).unwrap();
+    symlink(bench.path("/root/.ssh"), home.join(".ssh")).unwrap();
     // A folder that others may write to, or that is somebody else's.
     std::fs::remove_file(home.join(".ssh")).unwrap();
     std::fs::create_dir(home.join(".ssh")).unwrap();
