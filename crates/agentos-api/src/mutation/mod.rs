@@ -58,6 +58,12 @@ macro_rules! mutation {
 }
 
 pub mod file;
+pub mod hostname;
+pub mod power;
+pub mod process;
+pub mod service;
+pub mod sysctl;
+pub mod timezone;
 
 /// Lists all mutations, for the catalogue and for the dispatcher that is checked against it.
 macro_rules! mutations {
@@ -86,6 +92,20 @@ mutations! {
     file::Move,
     file::Symlink,
     file::Write,
+    hostname::Set,
+    power::Reboot,
+    power::Shutdown,
+    process::Signal,
+    service::Disable,
+    service::Enable,
+    service::Mask,
+    service::Reload,
+    service::Restart,
+    service::Start,
+    service::Stop,
+    service::Unmask,
+    sysctl::Set,
+    timezone::Set,
 }
 
 #[cfg(test)]

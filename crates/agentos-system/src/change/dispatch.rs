@@ -45,6 +45,20 @@ const TABLE: &[Entry] = &[
     entry::<mutation::file::Move>(),
     entry::<mutation::file::Symlink>(),
     entry::<mutation::file::Write>(),
+    entry::<mutation::hostname::Set>(),
+    entry::<mutation::power::Reboot>(),
+    entry::<mutation::power::Shutdown>(),
+    entry::<mutation::process::Signal>(),
+    entry::<mutation::service::Disable>(),
+    entry::<mutation::service::Enable>(),
+    entry::<mutation::service::Mask>(),
+    entry::<mutation::service::Reload>(),
+    entry::<mutation::service::Restart>(),
+    entry::<mutation::service::Start>(),
+    entry::<mutation::service::Stop>(),
+    entry::<mutation::service::Unmask>(),
+    entry::<mutation::sysctl::Set>(),
+    entry::<mutation::timezone::Set>(),
 ];
 
 /// The names of all mutations, in alphabetical order.

@@ -12,12 +12,15 @@ mod diff;
 mod dispatch;
 mod error;
 mod file;
+mod host;
 mod mutations;
 mod plan;
 mod planner;
 mod protect;
+mod reverse;
 mod script;
 mod transition;
+mod unit;
 
 pub use apply::{Made, Progress};
 pub use context::Context;

@@ -19,7 +19,7 @@ use crate::change::{Plan, file};
 const LONGEST_TARGET: usize = 4095;
 
 /// The place of `path` itself, which may be changed by whoever asks. A link at its end is not followed.
-fn place(planner: &mut Planner<'_>, path: &AbsolutePath) -> Result<Place, ChangeError> {
+pub(super) fn place(planner: &mut Planner<'_>, path: &AbsolutePath) -> Result<Place, ChangeError> {
     planner.asked_for(path.as_bytes());
     let place = Place::of(path, |folder| planner.files.is_folder(folder))?;
     protect::check_place(planner.machine, planner.viewer, &place)?;
@@ -53,12 +53,12 @@ fn followed(planner: &mut Planner<'_>, path: &AbsolutePath) -> Result<(Place, Fi
 
 impl Planner<'_> {
     /// What will be at `place` after what is planned so far.
-    fn state(&mut self, place: &Place) -> Result<FileState, ChangeError> {
+    pub(super) fn state(&mut self, place: &Place) -> Result<FileState, ChangeError> {
         self.files.state(place, &mut self.batch)
     }
 
     /// Adds the change of a path. Nothing is added where it is so already.
-    fn change(&mut self, place: Place, from: FileState, to: FileState) -> Result<(), ChangeError> {
+    pub(super) fn change(&mut self, place: Place, from: FileState, to: FileState) -> Result<(), ChangeError> {
         if from == to {
             return Ok(());
         }
