@@ -24,7 +24,10 @@ impl Judge for Fixed {
 
 fn open(state: &Path) -> (Arc<Ledger>, Changes) {
     let ledger = Arc::new(Ledger::open(&LedgerOptions::new(state, "ledger.example/test")).unwrap());
-    let machine = Arc::new(Machine::new(MachineOptions { protected: vec![state.to_owned()], ..MachineOptions::default() }));
+    let machine = Arc::new(Machine::new(MachineOptions {
+        protected: vec![state.to_owned()],
+        ..MachineOptions::default()
+    }));
     let objects = Objects::open(&agentos_objects::Options::new(state.join("objects"))).unwrap();
     let changes = Changes::open(Options::new(state), Arc::clone(&ledger), machine, objects).unwrap();
     (ledger, changes)

@@ -119,6 +119,20 @@ impl Bus {
         }
     }
 
+    /// Does `work`, which changes something, with the system bus: once, because where the connection is lost it may have
+    /// been done. A connection that has died since its last use is replaced before.
+    ///
+    /// # Errors
+    /// [`BusError`]; after twice [`TIME`] at the latest.
+    pub(crate) fn tell<T>(&self, work: &impl AsyncFn(&Peer) -> Result<T, BusError>) -> Result<T, BusError> {
+        self.ask(&async |peer: &Peer| {
+            let _: String =
+                peer.call("org.freedesktop.DBus", "/", "org.freedesktop.DBus", "GetId", &()).await?;
+            Ok(())
+        })?;
+        self.ask_once(work)
+    }
+
     fn ask_once<T>(&self, work: &impl AsyncFn(&Peer) -> Result<T, BusError>) -> Result<T, BusError> {
         let (handle, kept) = {
             let mut state = lock(&self.state);
@@ -232,6 +246,13 @@ impl Properties {
     /// A number that does not reach beyond 32 bits.
     pub(crate) fn small(&self, name: &str) -> Option<u32> {
         self.number(name).and_then(|number| u32::try_from(number).ok())
+    }
+
+    /// The bytes of an array of them.
+    pub(crate) fn bytes(&self, name: &str) -> Option<Vec<u8>> {
+        let Variant::Array(items) = self.get(name)? else { return None };
+        let byte = |item: &Variant<'_>| if let Variant::U8(byte) = item { Some(*byte) } else { None };
+        items.inner().iter().map(byte).collect()
     }
 
     /// A signed number.

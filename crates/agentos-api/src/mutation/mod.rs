@@ -60,10 +60,16 @@ macro_rules! mutation {
 pub mod file;
 pub mod firewall;
 pub mod group;
+pub mod hostname;
 pub mod mount;
 pub mod network;
+pub mod power;
+pub mod process;
+pub mod service;
 pub mod ssh_key;
 pub mod swap;
+pub mod sysctl;
+pub mod timezone;
 pub mod user;
 
 /// Lists all mutations, for the catalogue and for the dispatcher that is checked against it.
@@ -100,16 +106,30 @@ mutations! {
     group::Create,
     group::Delete,
     group::RemoveMember,
+    hostname::Set,
     mount::Mount,
     mount::Unmount,
     network::Address,
     network::Dns,
     network::Link,
     network::Route,
+    power::Reboot,
+    power::Shutdown,
+    process::Signal,
+    service::Disable,
+    service::Enable,
+    service::Mask,
+    service::Reload,
+    service::Restart,
+    service::Start,
+    service::Stop,
+    service::Unmask,
     ssh_key::Add,
     ssh_key::Remove,
     swap::Off,
     swap::On,
+    sysctl::Set,
+    timezone::Set,
     user::Create,
     user::Delete,
     user::Modify,

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use super::context::Context;
 use super::error::ChangeError;
+use super::reverse;
 use super::script::Script;
 use super::transition::{Position, Transit, Transition};
 
@@ -48,7 +49,8 @@ impl Script {
             before_each(number);
             if let Err(error) = transition.apply(context) {
                 let done = transitions.get(..number).unwrap_or_default();
-                let left = take_back(done, context);
+                let mut left = take_back(done, context);
+                left.extend(still_under_way(transition, &error, context));
                 return if left.is_empty() { Made::TakenBack { error } } else { Made::Stuck { error, left } };
             }
         }
@@ -68,6 +70,7 @@ impl Script {
             }
             let found = match transition.position(context)? {
                 Position::Before | Position::Unknowable => continue,
+                Position::After if transition.is_act() => continue,
                 Position::After => transition.effect(context).after,
                 Position::Elsewhere(found) => found,
             };
@@ -171,14 +174,27 @@ fn prefix(transitions: &[&Transition], done: &[Option<bool>]) -> Progress {
 
 fn take_back(done: &[&Transition], context: &Context<'_>) -> Vec<String> {
     let mut left = Vec::new();
-    for transition in done.iter().rev() {
-        let result = match transition.reversed() {
-            Ok(back) => back.apply(context).map_err(|error| crate::text::chain(&error)),
-            Err(reason) => Err(reason.0),
+    for back in reverse::way_back(done) {
+        let (thing, reason) = match back {
+            Ok(back) => match back.apply(context) {
+                Ok(()) => continue,
+                Err(error) => (back.on(), crate::text::chain(&error)),
+            },
+            Err((thing, reason)) => (thing, reason.0),
         };
-        if let Err(reason) = result {
-            left.push(format!("{}: {reason}", transition.on()));
-        }
+        left.push(format!("{thing}: {reason}"));
     }
     left
+}
+
+/// What a transition that failed left neither as it was nor as it should be: a service that does not end in time goes on
+/// ending.
+fn still_under_way(transition: &Transition, error: &ChangeError, context: &Context<'_>) -> Option<String> {
+    if !matches!(error, ChangeError::Failed { .. }) {
+        return None;
+    }
+    match transition.position(context) {
+        Ok(Position::Elsewhere(found)) => Some(format!("{} is {found}", transition.on())),
+        _ => None,
+    }
 }

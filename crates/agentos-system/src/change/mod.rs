@@ -14,17 +14,20 @@ mod entry;
 mod error;
 mod file;
 mod filter;
+mod host;
 mod link;
 mod mount;
 mod mutations;
 mod plan;
 mod planner;
 mod protect;
+mod reverse;
 mod script;
 mod ssh;
 #[cfg(test)]
 mod testing;
 mod transition;
+mod unit;
 
 pub use apply::{Made, Progress};
 pub use context::Context;

@@ -8,7 +8,9 @@ use agentos_objects::Batch;
 use super::context::Context;
 use super::error::ChangeError;
 use super::file::FileOverlay;
+use super::reverse;
 use super::transition::{Position, Transit, Transition};
+use super::unit::UnitOverlay;
 use crate::machine::{Machine, Viewer};
 
 /// Most transitions of one change: one a file of a folder that is deleted.
@@ -28,6 +30,8 @@ pub(crate) struct Planner<'p> {
     things: HashSet<String>,
     /// How they leave the paths they act on.
     pub(super) files: FileOverlay,
+    /// How they leave the units they act on.
+    pub(super) units: UnitOverlay,
     step: Draft,
 }
 
@@ -66,6 +70,7 @@ impl<'p> Planner<'p> {
             transitions: Vec::new(),
             things: HashSet::new(),
             files: FileOverlay::default(),
+            units: UnitOverlay::default(),
             step: Draft::beginning_at(0),
         }
     }
@@ -132,6 +137,7 @@ impl<'p> Planner<'p> {
             self.undo_is_impossible(reason.0);
         }
         self.files.see(&transition);
+        self.units.see(&transition);
         self.things.insert(transition.on());
         self.transitions.push(transition);
         Ok(())
@@ -149,10 +155,14 @@ impl<'p> Planner<'p> {
 
     /// Adds the way back of what an earlier change did, the last first.
     pub(super) fn reverse(&mut self, done: &[&Transition]) -> Result<(), ChangeError> {
-        for transition in done.iter().rev() {
-            let back = transition.reversed().map_err(|reason| {
-                ChangeError::refused(format!("{} cannot be taken back: {}", transition.on(), reason.0))
+        for back in reverse::way_back(done) {
+            let back = back.map_err(|(thing, reason)| {
+                ChangeError::refused(format!("{thing} cannot be taken back: {}", reason.0))
             })?;
+            if back.is_act() {
+                self.again(back)?;
+                continue;
+            }
             if !self.is_planned(&back.on()) {
                 match back.position(&self.context())? {
                     // Somebody did it by hand.
@@ -167,6 +177,21 @@ impl<'p> Planner<'p> {
             self.add(back)?;
         }
         Ok(())
+    }
+
+    /// Adds an act that is done again, where there is something to do it to and a reason for it.
+    fn again(&mut self, act: Transition) -> Result<(), ChangeError> {
+        if self.transitions.is_empty() {
+            return Ok(());
+        }
+        if self.is_planned(&act.on()) {
+            return self.add(act);
+        }
+        let act = act.renewed(&self.context())?;
+        match act.position(&self.context())? {
+            Position::Elsewhere(_) => Ok(()),
+            _ => self.add(act),
+        }
     }
 
     /// Ends a step, begins the next, and answers what the first said of itself with its transitions.

@@ -8,8 +8,10 @@ use super::entry::{Entry, Member};
 use super::error::ChangeError;
 use super::file::{FileTransition, Rename};
 use super::filter::Filter;
+use super::host::{Hostname, Power, Signal, Sysctl};
 use super::link::{Address, Link, Route};
 use super::mount::{Mount, Swap};
+use super::unit::{ManagerReload, UnitAct, UnitRun};
 
 /// Where a thing is, as seen from a transition of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -72,6 +74,20 @@ pub(crate) trait Transit: Sized {
     fn leaves_behind(&self) -> Option<String> {
         None
     }
+
+    /// It is something that is done rather than a state that is reached, such as a restart: it is made whether or not
+    /// somebody did the same meanwhile, and its way back is doing it again once everything else is back.
+    fn is_act(&self) -> bool {
+        false
+    }
+
+    /// The same, beginning with what is there now: for an act that is done again.
+    ///
+    /// # Errors
+    /// [`ChangeError::Reading`] when that cannot be found out.
+    fn renewed(self, _context: &Context<'_>) -> Result<Self, ChangeError> {
+        Ok(self)
+    }
 }
 
 /// Declares the kinds: an enumeration whose every operation is its variant's.
@@ -121,6 +137,14 @@ macro_rules! transitions {
             fn leaves_behind(&self) -> Option<String> {
                 match self { $(Self::$variant(it) => it.leaves_behind(),)* }
             }
+
+            fn is_act(&self) -> bool {
+                match self { $(Self::$variant(it) => it.is_act(),)* }
+            }
+
+            fn renewed(self, context: &Context<'_>) -> Result<Self, ChangeError> {
+                match self { $(Self::$variant(it) => it.renewed(context).map(Self::$variant),)* }
+            }
         }
     };
 }
@@ -134,18 +158,32 @@ transitions! {
     File(FileTransition),
     /// A rule of the packet filter.
     Filter(Filter),
+    /// The name of the running machine.
+    Hostname(Hostname),
     /// An interface, up or down.
     Link(Link),
+    /// systemd reads its units anew.
+    ManagerReload(ManagerReload),
     /// A user in a list of a group's.
     Member(Member),
     /// What is mounted at a folder.
     Mount(Mount),
+    /// A restart or a power-off that is scheduled.
+    Power(Power),
     /// Something gets another path.
     Rename(Rename),
     /// A route.
     Route(Route),
+    /// A signal to a process.
+    Signal(Signal),
     /// What is swapped to.
     Swap(Swap),
+    /// A setting of the kernel's.
+    Sysctl(Sysctl),
+    /// A unit is restarted, reloaded, or run once.
+    UnitAct(UnitAct),
+    /// A unit runs or does not.
+    UnitRun(UnitRun),
 }
 
 impl Transition {

@@ -104,7 +104,7 @@ fn setting(name: String) -> Setting {
 }
 
 /// The file of a setting.
-fn path_of(name: &str) -> String {
+pub(crate) fn path_of(name: &str) -> String {
     let swapped: String = name
         .chars()
         .map(|character| match character {

@@ -1,5 +1,6 @@
 //! systemd, asked over D-Bus (org.freedesktop.systemd1(5)): its units and their states.
 
+pub(crate) mod control;
 pub(crate) mod failed_units;
 pub(crate) mod service;
 pub(crate) mod services;

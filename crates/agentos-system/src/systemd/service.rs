@@ -40,12 +40,14 @@ impl Read for Service {
     }
 }
 
-enum Found {
+/// A unit that was looked for.
+pub(super) enum Found {
     Unit { unit: Properties, kind: Properties },
     Missing { near: Vec<String> },
 }
 
-async fn find(manager: Manager<'_>, name: &str) -> Result<Found, BusError> {
+/// The unit of that name, or names that are near to it.
+pub(super) async fn find(manager: Manager<'_>, name: &str) -> Result<Found, BusError> {
     let path = match manager.load(name).await {
         Ok(path) => path,
         Err(error) if error.name().is_some_and(|name| name.ends_with(".NoSuchUnit")) => {

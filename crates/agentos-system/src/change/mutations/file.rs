@@ -20,7 +20,7 @@ use crate::change::{Plan, file};
 const LONGEST_TARGET: usize = 4095;
 
 /// The place of `path` itself, which may be changed by whoever asks. A link at its end is not followed.
-fn place(planner: &mut Planner<'_>, path: &AbsolutePath) -> Result<Place, ChangeError> {
+pub(super) fn place(planner: &mut Planner<'_>, path: &AbsolutePath) -> Result<Place, ChangeError> {
     planner.asked_for(path.as_bytes());
     let place = Place::of(path, |folder| planner.files.is_folder(folder))?;
     protect::check_place(planner.machine, planner.viewer, &place)?;

@@ -2,7 +2,14 @@
 
 mod accounts;
 mod file;
+mod files;
 mod firewall;
+mod hostname;
 mod mount;
 mod network;
+mod power;
+mod process;
+mod service;
 mod ssh_key;
+mod sysctl;
+mod timezone;
