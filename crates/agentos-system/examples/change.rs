@@ -9,7 +9,7 @@ use std::io::Read as _;
 
 use agentos_api::change::Step;
 use agentos_objects::{Objects, Options};
-use agentos_system::change::{Context, Made};
+use agentos_system::change::{Context, Made, Undone};
 use agentos_system::{Machine, MachineOptions, Viewer};
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -70,14 +70,17 @@ fn run(request: &Request, folder: &std::path::Path) -> Result<Value, Box<dyn Err
     answer["made"] = made(&all);
     answer["progress"] = json!(format!("{:?}", prepared.script.progress(&context)?));
     if request.act == Act::MakeAndUndo && matches!(all, Made::All) {
-        let (undo, batch) =
-            match machine.plan_undo(&prepared.script, &prepared.plan.summary, &viewer, objects.batch()) {
-                Ok(planned) => planned,
-                Err(error) => {
-                    answer["undo_refused"] = json!(error.to_string());
-                    return Ok(answer);
-                }
-            };
+        let (undo, batch) = match machine.plan_undo(
+            &Undone::new(&prepared.script, &prepared.plan.summary),
+            &viewer,
+            objects.batch(),
+        ) {
+            Ok(planned) => planned,
+            Err(error) => {
+                answer["undo_refused"] = json!(error.to_string());
+                return Ok(answer);
+            }
+        };
         batch.commit(2)?;
         answer["undo_plan"] = json!(undo.plan);
         answer["undone"] = made(&undo.script.make(&context, |_| {}));
