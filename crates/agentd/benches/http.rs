@@ -233,7 +233,7 @@ fn without_quotas(directory: &Path) {
     std::fs::write(&policy, rules).expect("a policy");
     let file = directory.join("agentd.toml");
     let rest = std::fs::read_to_string(&file).expect("a configuration");
-    std::fs::write(&file, format!("policy = {policy:?}\n{rest}")).expect("a configuration");
+    std::fs::write(&file, format!("policy = \"{}\"\n{rest}", policy.display())).expect("a configuration");
 }
 
 impl Daemon {

@@ -59,6 +59,57 @@ pub fn document() -> Value {
             );
         },
     );
+    describe_changes(&mut paths);
+    paths.get("/events/log", "A page of the ledger.", |document| {
+        document.parameters_of::<EventFilter>();
+        document.answers::<EventPage>();
+    });
+    paths.get(
+        "/events/stream",
+        "Events as they are recorded: server-sent events, `id` the event's id.",
+        |document| {
+            document.parameters_of::<EventFilter>();
+            let stream = json!({ "text/event-stream": { "schema": { "type": "string" } } });
+            document.with(
+                "200",
+                &json!({ "description": "One Event as JSON in each `data`", "content": stream }),
+            );
+        },
+    );
+    paths.get("/events/{id}/proof", "Proof that an event is in the ledger.", |document| {
+        document.number_in_path("id");
+        document.answers::<InclusionProof>();
+    });
+    paths.get("/ledger/checkpoint", "The signed state of the ledger now.", |document| {
+        document.answers::<Checkpoint>();
+    });
+    paths.get(
+        "/ledger/diagnosis",
+        "Whether the ledger can be used; if not, what was found and what to do. Not an event.",
+        |document| {
+            document.answers::<Diagnosis>();
+        },
+    );
+    paths.post("/memory/store", "Remember something.", |document| {
+        document.takes::<StoreRequest>();
+        document.answers::<StoreResponse>();
+    });
+    paths.post("/memory/ingest", "Remember an event as it is told.", |document| {
+        document.takes::<IngestRequest>();
+        document.answers::<StoreResponse>();
+    });
+    paths.post("/memory/recall", "Find what was remembered.", |document| {
+        document.takes::<RecallRequest>();
+        document.answers::<RecallResponse>();
+    });
+    paths.get("/memory/health", "The state of the memory.", |document| {
+        document.answers::<MemoryHealth>();
+    });
+    paths.finish()
+}
+
+/// What changes the machine, and who says yes.
+fn describe_changes(paths: &mut Paths) {
     paths.post(
         "/system/mutate",
         "One change, or several as one: planned, judged by the policy, made or waiting; each step an event before it happens.",
@@ -106,52 +157,6 @@ pub fn document() -> Value {
         document.number_in_path("id");
         document.answers::<GrantList>();
     });
-    paths.get("/events/log", "A page of the ledger.", |document| {
-        document.parameters_of::<EventFilter>();
-        document.answers::<EventPage>();
-    });
-    paths.get(
-        "/events/stream",
-        "Events as they are recorded: server-sent events, `id` the event's id.",
-        |document| {
-            document.parameters_of::<EventFilter>();
-            let stream = json!({ "text/event-stream": { "schema": { "type": "string" } } });
-            document.with(
-                "200",
-                &json!({ "description": "One Event as JSON in each `data`", "content": stream }),
-            );
-        },
-    );
-    paths.get("/events/{id}/proof", "Proof that an event is in the ledger.", |document| {
-        document.number_in_path("id");
-        document.answers::<InclusionProof>();
-    });
-    paths.get("/ledger/checkpoint", "The signed state of the ledger now.", |document| {
-        document.answers::<Checkpoint>();
-    });
-    paths.get(
-        "/ledger/diagnosis",
-        "Whether the ledger can be used; if not, what was found and what to do. Not an event.",
-        |document| {
-            document.answers::<Diagnosis>();
-        },
-    );
-    paths.post("/memory/store", "Remember something.", |document| {
-        document.takes::<StoreRequest>();
-        document.answers::<StoreResponse>();
-    });
-    paths.post("/memory/ingest", "Remember an event as it is told.", |document| {
-        document.takes::<IngestRequest>();
-        document.answers::<StoreResponse>();
-    });
-    paths.post("/memory/recall", "Find what was remembered.", |document| {
-        document.takes::<RecallRequest>();
-        document.answers::<RecallResponse>();
-    });
-    paths.get("/memory/health", "The state of the memory.", |document| {
-        document.answers::<MemoryHealth>();
-    });
-    paths.finish()
 }
 
 /// The paths written so far, and the definitions that their schemas refer to.

@@ -28,17 +28,15 @@ pub(crate) struct Book {
 impl Book {
     /// Opens it, and makes it anew where it is missing, of another version, or damaged.
     pub(crate) fn open(path: &Path) -> rusqlite::Result<Self> {
-        match Self::open_as_it_is(path) {
-            Ok(book) => Ok(book),
-            Err(_) => {
-                for suffix in ["", "-wal", "-shm"] {
-                    let mut name = path.as_os_str().to_owned();
-                    name.push(suffix);
-                    let _ = std::fs::remove_file(name);
-                }
-                Self::open_as_it_is(path)
-            }
+        if let Ok(book) = Self::open_as_it_is(path) {
+            return Ok(book);
         }
+        for suffix in ["", "-wal", "-shm"] {
+            let mut name = path.as_os_str().to_owned();
+            name.push(suffix);
+            let _ = std::fs::remove_file(name);
+        }
+        Self::open_as_it_is(path)
     }
 
     fn open_as_it_is(path: &Path) -> rusqlite::Result<Self> {

@@ -23,7 +23,10 @@ use crate::record::{Data, Happening, Record, Seen, parse};
 use crate::turn::{Taken, Turn};
 
 /// How long a change waits until the ones before it are made.
-const TURN: Duration = Duration::from_secs(60);
+const TURN: Duration = Duration::from_mins(1);
+
+/// Is told before each step of a change, by its name.
+pub type BeforeStep = Arc<dyn Fn(&str) + Send + Sync>;
 
 /// Where changes are kept, and for how long they wait.
 #[derive(Clone)]
@@ -40,7 +43,7 @@ pub struct Options {
     /// does it.
     pub take_back: Vec<String>,
     /// Told before each step of a change, by its name: where a test ends the process.
-    pub before_step: Option<Arc<dyn Fn(&str) + Send + Sync>>,
+    pub before_step: Option<BeforeStep>,
 }
 
 impl std::fmt::Debug for Options {

@@ -30,7 +30,7 @@ mod show;
 mod turn;
 mod undo;
 
-pub use changes::{Asked, Changes, Options, Outcome};
+pub use changes::{Asked, BeforeStep, Changes, Options, Outcome};
 pub use error::{ChangesError, Conflict};
 pub use judge::{Judge, Ruling, Verdict};
 pub use settle::take_back_alone;

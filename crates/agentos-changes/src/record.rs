@@ -192,7 +192,7 @@ impl Record {
             });
         }
         let mut record = before?;
-        record.updated = seen.ts.to_owned();
+        seen.ts.clone_into(&mut record.updated);
         record.take(happening, seen);
         Some(record)
     }

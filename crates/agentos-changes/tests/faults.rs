@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use agentos_api::change::{ChangeFilter, DecideRequest, Decision, MutateRequest, Status, Step, UndoRequest};
 use agentos_api::event::Actor;
-use agentos_changes::{Asked, Changes, Judge, Options, Outcome, Ruling, Verdict};
+use agentos_changes::{Asked, BeforeStep, Changes, Judge, Options, Outcome, Ruling, Verdict};
 use agentos_ledger::{Ledger, LedgerOptions, VerifyOptions, verify};
 use agentos_objects::Objects;
 use agentos_system::change::Prepared;
@@ -27,7 +27,7 @@ impl Judge for Fixed {
     }
 }
 
-fn open(folder: &Path, before_step: Option<Arc<dyn Fn(&str) + Send + Sync>>) -> (Arc<Ledger>, Changes) {
+fn open(folder: &Path, before_step: Option<BeforeStep>) -> (Arc<Ledger>, Changes) {
     let state = folder.join("state");
     std::fs::create_dir_all(&state).unwrap();
     let ledger = Arc::new(Ledger::open(&LedgerOptions::new(&state, "ledger.example/test")).unwrap());

@@ -19,6 +19,7 @@ const LONGEST_PAUSE: Duration = Duration::from_millis(250);
 
 /// A unit, as it stands.
 #[derive(Clone, Debug, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "systemd's own properties")]
 pub(crate) struct Look {
     /// Its main name; others are aliases.
     pub(crate) id: String,
@@ -115,10 +116,7 @@ fn of(unit: &Properties, kind: &Properties) -> Look {
         load_state: text("LoadState"),
         active_state: text("ActiveState"),
         sub_state: text("SubState"),
-        invocation: unit
-            .bytes("InvocationID")
-            .filter(|id| !id.is_empty())
-            .map(|id| id.iter().map(|byte| format!("{byte:02x}")).collect()),
+        invocation: unit.bytes("InvocationID").filter(|id| !id.is_empty()).map(hexadecimal),
         changed: unit.number("StateChangeTimestampMonotonic").unwrap_or_default(),
         fragment: unit.text("FragmentPath"),
         drop_ins: unit.texts("DropInPaths", MAX_NAMES),
@@ -243,5 +241,14 @@ fn tell<T>(machine: &Machine, work: &impl AsyncFn(Manager<'_>) -> Result<T, BusE
             "systemd_unavailable",
             "Look at `systemctl status` and `journalctl -b -p err`.",
         )),
+    })
+}
+
+/// Bytes as systemd writes an id.
+fn hexadecimal(bytes: impl AsRef<[u8]>) -> String {
+    use std::fmt::Write as _;
+    bytes.as_ref().iter().fold(String::new(), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
     })
 }

@@ -114,7 +114,7 @@ fn bring_up_to_date(planner: &mut Planner<'_>, look: &Look) -> Result<(), Change
 fn names(names: &[String]) -> String {
     let mut text = names.iter().take(MOST_NAMED).cloned().collect::<Vec<_>>().join(", ");
     if names.len() > MOST_NAMED {
-        text.push_str(&format!(" and {} more", names.len() - MOST_NAMED));
+        text.extend([" and ", (names.len() - MOST_NAMED).to_string().as_str(), " more"]);
     }
     text
 }
