@@ -24,6 +24,8 @@ pub(crate) enum Exit {
     Refused = 4,
     /// It could not be done or checked here.
     Failed = 5,
+    /// It was asked for, and waits for a person's yes.
+    Waits = 6,
     /// Ctrl-C ended it (128 + SIGINT).
     Interrupted = 130,
     /// The reader of standard output went away (128 + SIGPIPE).
@@ -34,11 +36,12 @@ pub(crate) enum Exit {
 pub(crate) const EXIT_CODES: &str = "\
 Exit status:
   0    done, and what was asked about is well
-  1    done, and it is not well: a tampered ledger, a proof that fails
+  1    done, and it is not well: a tampered ledger, a proof that fails; a change that was not made
   2    the command line is wrong
   3    agentd cannot be reached or stopped answering; with chat, also the agent's gateway
   4    agentd, or the gateway, refused the request or could not carry it out
   5    it could not be done or checked here, on this side of the socket
+  6    a change was asked for, and waits for a person's yes
   130  Ctrl-C ended a chat
   141  the reader of the output went away";
 

@@ -32,6 +32,11 @@ impl Lines {
         Self { receiver, typed: io::stdin().is_terminal() }
     }
 
+    /// Whether a person would type them.
+    pub(crate) fn are_typed() -> bool {
+        io::stdin().is_terminal()
+    }
+
     /// The next line, without its end; `None` when there are no more.
     pub(crate) async fn next(&mut self) -> Result<Option<String>, CliError> {
         let line = self.receiver.recv().await.transpose();

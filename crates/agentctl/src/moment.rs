@@ -32,7 +32,11 @@ pub(crate) fn parse(text: &str, clock: &Clock) -> Result<Timestamp, String> {
 /// `90s`, `15m`, `2h`, `7d`, `3w`, with or without a minus sign or ` ago`.
 fn ago(text: &str) -> Option<SignedDuration> {
     let text = text.strip_prefix('-').unwrap_or(text);
-    let text = text.strip_suffix("ago").map_or(text, str::trim_end);
+    span(text.strip_suffix("ago").map_or(text, str::trim_end))
+}
+
+/// `90s`, `15m`, `2h`, `7d`, `3w`.
+pub(crate) fn span(text: &str) -> Option<SignedDuration> {
     let unit = text.chars().last()?;
     let seconds = match unit {
         's' => 1,

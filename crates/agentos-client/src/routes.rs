@@ -1,6 +1,9 @@
 //! One method per route.
 
 use agentos_api::catalog::Catalog;
+use agentos_api::change::{
+    Change, ChangeFilter, ChangePage, ConfirmRequest, DecideRequest, GrantList, MutateRequest, UndoRequest,
+};
 use agentos_api::event::{EventFilter, EventPage};
 use agentos_api::health::HealthReport;
 use agentos_api::ledger::{Checkpoint, Diagnosis, InclusionProof};
@@ -101,6 +104,56 @@ impl Client {
     /// `GET /memory/health`: what the memory holds and which model searches it.
     pub async fn memory_health(&self) -> Result<MemoryHealth, ClientError> {
         self.get("/memory/health").await
+    }
+
+    /// `POST /system/mutate`: plans a change and, unless `dry_run` is set, makes it. Where the policy wants a person's yes,
+    /// it waits: see [`Change::status`].
+    pub async fn mutate(&self, request: &MutateRequest) -> Result<Change, ClientError> {
+        self.post("/system/mutate", request).await
+    }
+
+    /// `GET /changes`: one page of changes, the newest first. Ask again with `before` set to its `next`.
+    pub async fn changes(&self, filter: &ChangeFilter) -> Result<ChangePage, ClientError> {
+        let path = self.path_with("/changes", filter)?;
+        self.get(path).await
+    }
+
+    /// `GET /changes/{id}`: one change with its plan and where it stands.
+    pub async fn change(&self, id: u64) -> Result<Change, ClientError> {
+        self.get(format!("/changes/{id}")).await
+    }
+
+    /// `POST /changes/{id}/undo`: plans taking a change back and, unless `dry_run` is set, does it or has it wait. The
+    /// answer is the change that takes it back.
+    pub async fn undo(&self, id: u64, request: &UndoRequest) -> Result<Change, ClientError> {
+        self.post(&format!("/changes/{id}/undo"), request).await
+    }
+
+    /// `POST /changes/{id}/confirm`: keeps a change that would be taken back by itself. Always over a new connection, as
+    /// agentd wants it: the change may have cut off those that were open.
+    pub async fn confirm(&self, id: u64) -> Result<Change, ClientError> {
+        let fresh = Self::with_options(self.options().clone());
+        fresh.post(&format!("/changes/{id}/confirm"), &ConfirmRequest {}).await
+    }
+
+    /// `GET /approvals`: the changes that wait for a yes.
+    pub async fn approvals(&self) -> Result<ChangePage, ClientError> {
+        self.get("/approvals").await
+    }
+
+    /// `POST /approvals/{id}`: says yes or no to a change that waits. A yes makes it before this returns.
+    pub async fn decide(&self, id: u64, request: &DecideRequest) -> Result<Change, ClientError> {
+        self.post(&format!("/approvals/{id}"), request).await
+    }
+
+    /// `GET /grants`: what was allowed for a while.
+    pub async fn grants(&self) -> Result<GrantList, ClientError> {
+        self.get("/grants").await
+    }
+
+    /// `POST /grants/{id}/revoke`: ends one of them. The answer is those that still hold.
+    pub async fn revoke_grant(&self, id: u64) -> Result<GrantList, ClientError> {
+        self.post(&format!("/grants/{id}/revoke"), &serde_json::json!({})).await
     }
 
     /// `path` with `query` behind it, percent-encoded.

@@ -359,3 +359,50 @@ proptest! {
         });
     }
 }
+
+fn change(status: &str) -> Value {
+    json!({
+        "id": 7, "status": status, "actor": "agent/main", "reason": "r", "created": "2026-01-02T03:04:05Z",
+        "updated": "2026-01-02T03:04:05Z",
+        "plan": { "summary": "s", "risk": "low", "undo": "exact", "steps": [], "hash": "0".repeat(64) },
+    })
+}
+
+#[tokio::test]
+async fn a_change_that_waits_is_an_answer_and_its_hash_is_sent_back() {
+    use agentos_api::change::{DecideRequest, Decision, MutateRequest, Status};
+    let accepted = || async { (axum::http::StatusCode::ACCEPTED, Json(change("waiting"))) };
+    let decided = |Json(body): Json<Value>| async move {
+        assert_eq!(body, json!({ "decision": "approve", "plan_hash": "0".repeat(64) }));
+        Json(change("applied"))
+    };
+    let router = Router::new()
+        .route("/system/mutate", axum::routing::post(accepted))
+        .route("/approvals/7", axum::routing::post(decided));
+    let server = Server::axum(router);
+    let client = server.client();
+    let request = MutateRequest { mutation: Some("file.write".to_owned()), ..MutateRequest::default() };
+    let waiting = client.mutate(&request).await.unwrap();
+    assert_eq!((waiting.id, waiting.status), (7, Status::Waiting));
+    let yes = DecideRequest {
+        decision: Decision::Approve,
+        plan_hash: Some(waiting.plan.hash),
+        reason: None,
+        for_seconds: None,
+    };
+    assert_eq!(client.decide(7, &yes).await.unwrap().status, Status::Applied);
+}
+
+#[tokio::test]
+async fn a_confirmation_always_goes_over_a_connection_of_its_own() {
+    let confirmed = || async { Json(change("applied")) };
+    let router = Router::new()
+        .route("/openapi.json", get(|| async { Json(json!({"ok": 1})) }))
+        .route("/changes/7/confirm", axum::routing::post(confirmed));
+    let server = Server::axum(router);
+    let client = server.client();
+    client.openapi().await.unwrap();
+    client.confirm(7).await.unwrap();
+    client.confirm(7).await.unwrap();
+    assert_eq!(server.connections.load(Ordering::SeqCst), 3);
+}

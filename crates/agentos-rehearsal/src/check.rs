@@ -192,6 +192,10 @@ impl Checker {
                 self.expect(&shape, &["array"], what, &used);
                 text()
             }
+            Filter::Number => {
+                self.expect(&shape, &["string"], what, &used);
+                Shape(vec![json!({ "type": "integer" })])
+            }
             Filter::PercentOf(path) => {
                 let whole = self.path(path);
                 self.expect(&whole, &number, &path.root, &used);

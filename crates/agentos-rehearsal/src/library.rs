@@ -21,6 +21,11 @@ macro_rules! built_in {
 built_in! {
     "remember",
     "recall",
+    "write-file",
+    "make-folder",
+    "undo-change",
+    "change-status",
+    "what-waits",
     "memory-usage",
     "cpu-usage",
     "wrong-argument",

@@ -6,6 +6,7 @@ mod example;
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use agentos_api::catalog::{Catalog, catalog};
+use agentos_api::change::{Change, ChangePage};
 use agentos_api::event::EventPage;
 use agentos_api::health::HealthReport;
 use agentos_api::memory::{RecallResponse, StoreResponse};
@@ -28,9 +29,12 @@ fn result_schema(catalog: &Catalog, name: &str, arguments: &Value) -> Value {
     };
     match &tool(catalog, name).request {
         Request::Query { query } => of_query(query),
+        Request::Mutation { .. } => schema::inline::<Change>(),
         Request::Http { path, .. } => match path.as_str() {
             "/health" => schema::inline::<HealthReport>(),
             "/system/query" => of_query(arguments["query"].as_str().unwrap()),
+            "/system/mutate" | "/changes/{id}" | "/changes/{id}/undo" => schema::inline::<Change>(),
+            "/approvals" => schema::inline::<ChangePage>(),
             "/events/log" => schema::inline::<EventPage>(),
             "/memory/store" => schema::inline::<StoreResponse>(),
             "/memory/recall" => schema::inline::<RecallResponse>(),
@@ -39,7 +43,7 @@ fn result_schema(catalog: &Catalog, name: &str, arguments: &Value) -> Value {
     }
 }
 
-/// The schemas that the arguments of a call must satisfy: the tool's, and for `system_query` the query's.
+/// The schemas that the arguments of a call must satisfy: the tool's, and for `system_query` and `system_mutate` those of what is named.
 fn argument_schemas<'a>(catalog: &'a Catalog, call: &'a ToolCall) -> Vec<(&'a Value, &'a Value)> {
     let mut schemas = vec![(&tool(catalog, &call.tool).parameters, &call.arguments)];
     if call.tool == "system_query" {
@@ -47,6 +51,10 @@ fn argument_schemas<'a>(catalog: &'a Catalog, call: &'a ToolCall) -> Vec<(&'a Va
         let query = catalog.queries.iter().find(|query| call.arguments["query"] == *query.name);
         let inner = call.arguments.get("args").unwrap_or(&NONE);
         schemas.extend(query.map(|query| (&query.arguments, inner)));
+    }
+    if call.tool == "system_mutate" {
+        let mutation = catalog.mutations.iter().find(|mutation| call.arguments["mutation"] == *mutation.name);
+        schemas.extend(mutation.map(|mutation| (&mutation.arguments, &call.arguments["args"])));
     }
     schemas
 }

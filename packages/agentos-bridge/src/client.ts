@@ -18,6 +18,8 @@ export interface ClientOptions {
 
 /** agentd's answer: the text as it was sent, and its value. */
 export interface Answer {
+  /** The HTTP status, of those that mean success. */
+  readonly status: number;
   readonly text: string;
   readonly value: unknown;
   /** How many secrets agentd masked in it. */
@@ -49,7 +51,7 @@ export async function callAgentd(
       signal === undefined ? deadline : AbortSignal.any([signal, deadline]),
     );
     if (status < 200 || status > 299) throw new AgentdError(failureOfProblem(status, text));
-    return { text, value: parse(status, text), masked };
+    return { status, text, value: parse(status, text), masked };
   } catch (error) {
     if (error instanceof AgentdError) throw error;
     signal?.throwIfAborted();

@@ -7,7 +7,9 @@ export type ArgumentsIn = "none" | "query" | "body";
 export type ToolRequest =
   /** `POST /system/query` of that query, with the tool's arguments as its `args`. */
   | { readonly kind: "query"; readonly query: string }
-  /** A route of its own. */
+  /** `POST /system/mutate` of that mutation; `reason`, `dry_run` and `plan_hash` stand beside its `args`. */
+  | { readonly kind: "mutation"; readonly mutation: string }
+  /** A route of its own; `{name}` in its path stands for the argument of that name. */
   | { readonly kind: "http"; readonly method: string; readonly path: string; readonly in: ArgumentsIn };
 
 /** A tool as the catalogue describes it. */

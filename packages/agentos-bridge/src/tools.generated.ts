@@ -664,5 +664,256 @@ export const tools: readonly ToolDefinition[] = [
       "kind": "query",
       "query": "network"
     }
+  },
+  {
+    "description": "Makes a file with this content, or replaces all of the content of one that is there. What was there is kept, and comes back with change_undo. A change may have to wait for the person: then the answer says status waiting and what they type (agentctl approvals), nothing was changed, and you tell them and stop. Do not ask for it again, and do not try another way.",
+    "effect": "write",
+    "label": "Write file",
+    "name": "file_write",
+    "parameters": {
+      "additionalProperties": false,
+      "description": "Arguments of `file.write`.",
+      "properties": {
+        "content": {
+          "description": "The content, all of it.",
+          "maxLength": 700000,
+          "type": "string"
+        },
+        "dry_run": {
+          "default": false,
+          "description": "Only plan it: nothing is made, and nothing waits.",
+          "type": "boolean"
+        },
+        "encoding": {
+          "default": "text",
+          "description": "How the content is written here.",
+          "oneOf": [
+            {
+              "const": "text",
+              "description": "As it is.",
+              "type": "string"
+            },
+            {
+              "const": "base64",
+              "description": "In base64 (RFC 4648, with padding).",
+              "type": "string"
+            }
+          ]
+        },
+        "mode": {
+          "description": "The permissions of a new file, in octal: `0644`. A file that is there keeps its own.",
+          "type": [
+            "string",
+            "null"
+          ]
+        },
+        "path": {
+          "description": "The file: an absolute path. A symbolic link is followed, and the plan says where to.",
+          "pattern": "^(bytes:)?/",
+          "type": "string"
+        },
+        "plan_hash": {
+          "description": "Make it only if its plan has this hash: the plan that was looked at, with `dry_run`, before.",
+          "type": [
+            "string",
+            "null"
+          ]
+        },
+        "reason": {
+          "description": "Why: one sentence that the person reads before saying yes, and that stays on the record.",
+          "maxLength": 1000,
+          "minLength": 1,
+          "type": "string"
+        }
+      },
+      "required": [
+        "path",
+        "content",
+        "reason"
+      ],
+      "type": "object"
+    },
+    "request": {
+      "kind": "mutation",
+      "mutation": "file.write"
+    }
+  },
+  {
+    "description": "Changes this machine by one named mutation, or by several steps that are made and taken back as one. Use it for whatever has no tool of its own; with dry_run it only says what would happen. A change may have to wait for the person: then the answer says status waiting and what they type (agentctl approvals), nothing was changed, and you tell them and stop. Do not ask for it again, and do not try another way. Mutations: file.append (Adds to the end of a file; makes the file where there is none; args: content, encoding?, path). file.chmod (Sets the permissions of a file or folder; args: mode, path). file.chown (Sets the owner or the group of a file or folder; args: group?, owner?, path). file.copy (Copies a regular file with its mode, owner and attributes; args: path, to). file.delete (Deletes a file, a link or a folder; what was deleted is kept for undo as far as there is room; args: path, recursive?). file.mkdir (Makes a folder, on request with the folders above it; args: mode?, parents?, path). file.move (Moves or renames a file, a link or a folder; refuses where something has the new name already; args: path, to). file.symlink (Makes a symbolic link, or points one that is there elsewhere; args: path, target). file.write (Makes a file with this content, or replaces the content of one that is there; args: content, encoding?, mode?, path).",
+    "effect": "write",
+    "label": "Change the system",
+    "name": "system_mutate",
+    "parameters": {
+      "additionalProperties": false,
+      "description": "The body of `POST /system/mutate`: one mutation, or several that are planned, approved, made and undone as one.",
+      "properties": {
+        "args": {
+          "additionalProperties": true,
+          "description": "Its arguments. A wrong one is answered with the argument's name and what it takes.",
+          "type": "object"
+        },
+        "dry_run": {
+          "default": false,
+          "description": "Only plan it: nothing is made, and nothing waits.",
+          "type": "boolean"
+        },
+        "mutation": {
+          "description": "Which change to make. Not together with steps.",
+          "enum": [
+            "file.append",
+            "file.chmod",
+            "file.chown",
+            "file.copy",
+            "file.delete",
+            "file.mkdir",
+            "file.move",
+            "file.symlink",
+            "file.write"
+          ],
+          "type": "string"
+        },
+        "plan_hash": {
+          "description": "Make it only if its plan has this hash: the plan that was looked at, with `dry_run`, before.",
+          "type": [
+            "string",
+            "null"
+          ]
+        },
+        "reason": {
+          "description": "Why: one sentence that the person reads before saying yes, and that stays on the record.",
+          "maxLength": 1000,
+          "minLength": 1,
+          "type": "string"
+        },
+        "steps": {
+          "description": "Several mutations, in order, instead of one.",
+          "items": {
+            "additionalProperties": false,
+            "description": "One mutation with its arguments.",
+            "properties": {
+              "args": {
+                "additionalProperties": true,
+                "default": {},
+                "description": "Its arguments, as its schema says.",
+                "type": "object"
+              },
+              "mutation": {
+                "description": "The name of the mutation, from the catalogue.",
+                "type": "string"
+              }
+            },
+            "required": [
+              "mutation"
+            ],
+            "type": "object"
+          },
+          "maxItems": 32,
+          "type": "array"
+        }
+      },
+      "required": [
+        "reason"
+      ],
+      "type": "object"
+    },
+    "request": {
+      "in": "body",
+      "kind": "http",
+      "method": "POST",
+      "path": "/system/mutate"
+    }
+  },
+  {
+    "description": "Where a change stands, by its number: waiting for the person, applied, denied and why, failed and why, undone. Look once when the person says they decided; do not call it over and over.",
+    "effect": "read",
+    "label": "Change status",
+    "name": "change_status",
+    "parameters": {
+      "additionalProperties": false,
+      "properties": {
+        "id": {
+          "description": "The number of the change.",
+          "minimum": 1,
+          "type": "integer"
+        }
+      },
+      "required": [
+        "id"
+      ],
+      "type": "object"
+    },
+    "request": {
+      "in": "none",
+      "kind": "http",
+      "method": "GET",
+      "path": "/changes/{id}"
+    }
+  },
+  {
+    "description": "Takes a change back, by its number; dry_run only says what that would do. Taking back is a change itself. A change may have to wait for the person: then the answer says status waiting and what they type (agentctl approvals), nothing was changed, and you tell them and stop. Do not ask for it again, and do not try another way.",
+    "effect": "write",
+    "label": "Undo change",
+    "name": "change_undo",
+    "parameters": {
+      "additionalProperties": false,
+      "properties": {
+        "dry_run": {
+          "default": false,
+          "description": "Only plan it.",
+          "type": "boolean"
+        },
+        "id": {
+          "description": "The number of the change.",
+          "minimum": 1,
+          "type": "integer"
+        },
+        "plan_hash": {
+          "description": "Make it only if its plan has this hash.",
+          "type": [
+            "string",
+            "null"
+          ]
+        },
+        "reason": {
+          "description": "Why.",
+          "maxLength": 1000,
+          "minLength": 1,
+          "type": "string"
+        },
+        "with_dependents": {
+          "default": false,
+          "description": "Also take back the later changes that depend on it, the newest first.",
+          "type": "boolean"
+        }
+      },
+      "required": [
+        "id",
+        "reason"
+      ],
+      "type": "object"
+    },
+    "request": {
+      "in": "body",
+      "kind": "http",
+      "method": "POST",
+      "path": "/changes/{id}/undo"
+    }
+  },
+  {
+    "description": "The changes that wait for the person's yes, with who asked and why. Only the person can say yes or no: with `agentctl approvals`, in a terminal.",
+    "effect": "read",
+    "label": "What waits",
+    "name": "approvals_list",
+    "parameters": {
+      "additionalProperties": false,
+      "properties": {},
+      "type": "object"
+    },
+    "request": {
+      "in": "none",
+      "kind": "http",
+      "method": "GET",
+      "path": "/approvals"
+    }
   }
 ];

@@ -72,6 +72,55 @@ test("arguments in the address are escaped, and those not given are left out", (
   assert.equal(requestFor(named("event_log"), {}).path, "/events/log");
 });
 
+test("a mutation tool sends its arguments, and the reason beside them", () => {
+  const parameters = { path: "/etc/motd", content: "hello", reason: "greet", dry_run: null };
+  const request = requestFor(named("file_write"), parameters);
+  assert.deepEqual([request.method, request.path], ["POST", "/system/mutate"]);
+  assert.deepEqual(JSON.parse(request.body ?? ""), {
+    mutation: "file.write",
+    args: { path: "/etc/motd", content: "hello" },
+    reason: "greet",
+  });
+});
+
+test("an argument in a path is one segment of it, and goes nowhere else", () => {
+  const status = named("change_status");
+  assert.deepEqual(requestFor(status, { id: 12 }), { method: "GET", path: "/changes/12" });
+  const undo = requestFor(named("change_undo"), { id: 12, reason: "wrong" });
+  assert.deepEqual(undo, { method: "POST", path: "/changes/12/undo", body: '{"reason":"wrong"}' });
+  for (const [id, path] of [
+    ["../approvals/12?x=1#y", "/changes/..%2Fapprovals%2F12%3Fx%3D1%23y"],
+    ["..", "/changes/-"],
+    ["", "/changes/-"],
+    [undefined, "/changes/null"],
+  ]) {
+    assert.equal(requestFor(status, { id }).path, path);
+  }
+});
+
+test("the model is told that a change waits before it reads the change", async () => {
+  const text = '{"id":7,"status":"waiting"}';
+  let status = 202;
+  const server = await listen((_request, response) => {
+    response.statusCode = status;
+    response.end(text);
+  });
+  try {
+    const tool = registered({ socketPath: server.socketPath }).find((candidate) => candidate.name === "file_write");
+    const waiting = await tool?.execute("call-1", { path: "/x", content: "", reason: "r" });
+    assert.match(waiting?.content[0]?.text ?? "", /^NOT DONE YET: change 7 waits .*`agentctl approvals show 7`/);
+    assert.match(waiting?.content[0]?.text ?? "", /do not try another way/);
+    assert.equal(waiting?.content[1]?.text, text);
+    // A call that waits did not fail: a host that takes it for a failure would have it tried again.
+    assert.deepEqual(Object.keys(waiting?.details ?? {}), ["agentd"]);
+    status = 200;
+    const made = await tool?.execute("call-2", { path: "/x", content: "", reason: "r" });
+    assert.deepEqual(made?.content, [{ type: "text", text }]);
+  } finally {
+    await server.close();
+  }
+});
+
 test("the actor is the agent and its session, within what agentd takes", () => {
   assert.equal(actorOf("main", "agent:main:terminal-1"), "main:terminal-1");
   assert.equal(actorOf("ops", "cron/7 ü"), "ops:cron-7--");
@@ -88,7 +137,7 @@ test("a failed call is graded as one, and agentd's words are below a name of the
   assert.equal(result.details["status"], "error");
   assert.deepEqual(JSON.parse(result.content[0]?.text ?? ""), { error: failure });
   for (const name of reserved) assert.ok(!(name in result.details), name);
-  const good = succeeded({ text: '{"status":"failed"}', value: { status: "failed" }, masked: 0 });
+  const good = succeeded({ status: 200, text: '{"status":"failed"}', value: { status: "failed" }, masked: 0 });
   assert.deepEqual(Object.keys(good.details), ["agentd"]);
 });
 

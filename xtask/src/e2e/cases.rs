@@ -5,6 +5,8 @@ use super::machine::{LOGGED, Machine};
 
 /// One turn.
 pub(crate) struct Case {
+    /// What the person does before, with agentctl on the operator's socket.
+    pub(crate) person: &'static [&'static str],
     /// What the person says.
     pub(crate) say: String,
     /// The tools that the scripted model calls for it.
@@ -24,36 +26,42 @@ pub(crate) fn cases(machine: &Machine, newest: u64) -> Vec<Case> {
     vec![
         Case {
             // First, since it asks what was recorded before.
+            person: &[],
             say: "What did you do today?".to_owned(),
             tools: &["event_log"],
             holds: vec![format!("#{newest} "), "agentd.start".to_owned()],
             records: Vec::new(),
         },
         Case {
+            person: &[],
             say: "Is everything all right?".to_owned(),
             tools: &["system_health", "system_query"],
             holds: vec![machine.hostname.clone(), "Ledger: ".to_owned(), "it can be written".to_owned()],
             records: vec![query("failed_units"), query("pressure")],
         },
         Case {
+            person: &[],
             say: "What system is this?".to_owned(),
             tools: &["system_query"],
             holds: vec![machine.hostname.clone(), machine.kernel.clone()],
             records: vec![query("os"), query("packages")],
         },
         Case {
+            person: &[],
             say: "What is eating the memory?".to_owned(),
             tools: &["system_query"],
             holds: vec![machine.memory.clone(), "pid ".to_owned()],
             records: vec![query("memory"), query("processes"), query("process")],
         },
         Case {
+            person: &[],
             say: format!("What is in {}?", machine.folder.display()),
             tools: &["directory_list"],
             holds: vec![format!("{word}.txt")],
             records: vec![query("directory")],
         },
         Case {
+            person: &[],
             say: format!("Read the file {}", machine.file().display()),
             tools: &["file_read"],
             holds: vec![machine.reversed()],
@@ -61,6 +69,7 @@ pub(crate) fn cases(machine: &Machine, newest: u64) -> Vec<Case> {
         },
         Case {
             // What the policy keeps is told with its rule and with what the person can do, and is on the record.
+            person: &[],
             say: "Read /etc/shadow".to_owned(),
             tools: &["file_read"],
             holds: vec![
@@ -73,12 +82,14 @@ pub(crate) fn cases(machine: &Machine, newest: u64) -> Vec<Case> {
         },
         Case {
             // A secret in a file that may be read does not reach the model, and the model knows that something is gone.
+            person: &[],
             say: format!("Read the file {}", machine.secret_file().display()),
             tools: &["file_read"],
             holds: vec!["db_password = [masked: password]".to_owned(), machine.reversed()],
             records: vec![query("file")],
         },
         Case {
+            person: &[],
             say: format!("Remember that the {word} is fed at seven"),
             tools: &["memory_store"],
             holds: vec![format!("the {word} is fed at seven"), "under the id".to_owned()],
@@ -86,24 +97,28 @@ pub(crate) fn cases(machine: &Machine, newest: u64) -> Vec<Case> {
             records: vec![("memory.store", "\"category\":\"note\"".to_owned())],
         },
         Case {
+            person: &[],
             say: format!("What did I tell you about the {word}?"),
             tools: &["memory_recall"],
             holds: vec!["is fed at seven".to_owned(), ".md".to_owned()],
             records: vec![("memory.recall", word.clone())],
         },
         Case {
+            person: &[],
             say: "What is my IP address?".to_owned(),
             tools: &["network_info"],
             holds: machine.interfaces.iter().map(|name| format!("- {name} (")).collect(),
             records: vec![query("network")],
         },
         Case {
+            person: &[],
             say: format!("What is the status of {LOGGED}?"),
             tools: &["service_status"],
             holds: vec!["systemd-journald".to_owned(), systemd("is active (running)")],
             records: vec![query("service")],
         },
         Case {
+            person: &[],
             say: format!("Show me the last log lines of {LOGGED}"),
             tools: &["journal_logs"],
             holds: vec![machine.journal.clone()],
@@ -111,9 +126,87 @@ pub(crate) fn cases(machine: &Machine, newest: u64) -> Vec<Case> {
         },
         Case {
             // An error of agentd reaches the model with its code and the argument at fault.
+            person: &[],
             say: "Ask for a billion processes".to_owned(),
             tools: &["system_query"],
             holds: vec!["invalid_argument".to_owned(), "limit".to_owned()],
+            records: Vec::new(),
+        },
+    ]
+}
+
+/// What the person asks to be changed, and decides on: one change that waits and is approved, one that is denied, and one
+/// that is taken back.
+pub(crate) fn changes(machine: &Machine) -> Vec<Case> {
+    let waits = |number: u64| {
+        vec![
+            "waits for your yes; nothing is changed yet".to_owned(),
+            format!("agentctl approvals approve {number}"),
+        ]
+    };
+    let asked = || {
+        vec![
+            ("change.requested", "\"reason\":\"You asked me".to_owned()),
+            ("change.planned", String::new()),
+            ("change.waiting", String::new()),
+        ]
+    };
+    let (word, note) = (&machine.word, machine.note());
+    vec![
+        Case {
+            person: &[],
+            say: format!("Write {word} to {}", note.display()),
+            tools: &["file_write"],
+            holds: waits(1),
+            records: asked(),
+        },
+        Case {
+            person: &[],
+            say: "What is waiting for my yes?".to_owned(),
+            tools: &["approvals_list"],
+            holds: vec!["1 change waits".to_owned(), note.display().to_string()],
+            records: Vec::new(),
+        },
+        Case {
+            person: &["approvals", "approve", "1"],
+            say: "What became of change 1?".to_owned(),
+            tools: &["change_status"],
+            holds: vec!["Change 1 is applied".to_owned(), "Decided by operator:".to_owned()],
+            records: Vec::new(),
+        },
+        Case {
+            person: &[],
+            say: format!("Read the file {}", note.display()),
+            tools: &["file_read"],
+            holds: vec![word.clone()],
+            records: vec![("system.query", "\"query\":\"file\"".to_owned())],
+        },
+        Case {
+            person: &[],
+            say: format!("Make the folder {}", machine.refused_folder().display()),
+            tools: &["system_mutate"],
+            holds: waits(2),
+            records: asked(),
+        },
+        Case {
+            person: &["approvals", "deny", "2", "--reason", "not this week"],
+            say: "What became of change 2?".to_owned(),
+            tools: &["change_status"],
+            holds: vec!["Change 2 is denied".to_owned(), "not this week".to_owned()],
+            records: Vec::new(),
+        },
+        Case {
+            person: &[],
+            say: "Undo change 1".to_owned(),
+            tools: &["change_undo"],
+            holds: waits(3),
+            records: asked(),
+        },
+        Case {
+            person: &["approvals", "approve", "3"],
+            say: "What became of change 1?".to_owned(),
+            tools: &["change_status"],
+            holds: vec!["Change 1 is undone".to_owned(), "Change 3 took it back".to_owned()],
             records: Vec::new(),
         },
     ]

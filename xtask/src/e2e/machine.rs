@@ -78,6 +78,16 @@ impl Machine {
         self.folder.join("settings.ini")
     }
 
+    /// A file that the agent is asked to write, and to take back.
+    pub(crate) fn note(&self) -> PathBuf {
+        self.folder.join("note.txt")
+    }
+
+    /// A folder that the agent is asked to make, and may not.
+    pub(crate) fn refused_folder(&self) -> PathBuf {
+        self.folder.join("refused")
+    }
+
     /// The word from its end: it stands in the file and in no path and no question.
     pub(crate) fn reversed(&self) -> String {
         self.word.chars().rev().collect()

@@ -14,7 +14,7 @@ use std::process::Command;
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::Value;
 
-use self::cases::{Case, cases};
+use self::cases::{Case, cases, changes};
 use self::ledger::Evidence;
 use self::machine::Machine;
 use crate::command::{output, root};
@@ -64,15 +64,18 @@ pub(crate) fn run(_: &Arguments) -> Result<()> {
 async fn test(stack: &mut Stack, binaries: &Binaries, runtime: &Runtime, machine: &Machine) -> Result<()> {
     the_gateway_is_confined(stack, runtime)?;
     let newest = stack.client().newest_event().await?;
-    let cases = cases(machine, newest);
+    let mut cases = cases(machine, newest);
+    cases.extend(changes(machine));
     every_registered_tool_is_called(&cases)?;
     let mut conversation = stack.conversation("e2e")?;
     for case in &cases {
+        the_person_does(stack, binaries, case.person)?;
         let turn = stack.turn(&mut conversation, &case.say).await?;
         check(stack, case, &turn)
             .with_context(|| format!("«{}» was answered:\n{}", case.say, turn.answer))?;
         passed(&format!("{} ({} events)", case.say, turn.events.len()));
     }
+    what_was_denied_or_taken_back_is_not_there(machine)?;
     what_is_remembered_is_a_file(stack, machine)?;
     a_person_talks_through_agentctl(stack, binaries)?;
     // Signed now, and appended to the file of checkpoints: agentd does it by itself only every minute.
@@ -170,6 +173,26 @@ fn the_gateway_is_confined(stack: &Stack, runtime: &Runtime) -> Result<()> {
     let operator = connects(&stack.places().operator_socket())?;
     ensure!(operator == "EACCES", "the gateway's user at the operator's socket: {operator}");
     passed("the gateway runs as a user of its own, which reaches the agent's socket and not the operator's");
+    Ok(())
+}
+
+/// Runs agentctl on the operator's socket, as whoever started the stack.
+fn the_person_does(stack: &Stack, binaries: &Binaries, arguments: &[&str]) -> Result<()> {
+    if arguments.is_empty() {
+        return Ok(());
+    }
+    let mut command = Command::new(binaries.agentctl());
+    command.arg("--socket").arg(stack.places().operator_socket()).args(arguments);
+    output(&mut command)?;
+    passed(&format!("the person: agentctl {}", arguments.join(" ")));
+    Ok(())
+}
+
+fn what_was_denied_or_taken_back_is_not_there(machine: &Machine) -> Result<()> {
+    for path in [machine.note(), machine.refused_folder()] {
+        ensure!(!path.exists(), "{} is there", path.display());
+    }
+    passed("what was denied was not made, and what was taken back is gone");
     Ok(())
 }
 

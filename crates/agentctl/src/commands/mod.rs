@@ -1,18 +1,24 @@
 //! The commands, one file each.
 
+mod approvals;
 mod arguments;
+mod change;
+mod changes;
 mod chat;
 mod checkpoint;
 mod completions;
 mod events;
+mod grants;
 mod health;
 mod key;
+mod making;
 mod man;
 mod memory;
 mod policy;
 mod proof;
 mod query;
 mod tools;
+mod undo;
 mod verify_ledger;
 
 use clap::Subcommand;
@@ -33,6 +39,11 @@ pub(crate) enum Command {
     Checkpoint(checkpoint::Arguments),
     Tools(tools::Arguments),
     Memory(memory::Arguments),
+    Change(change::Arguments),
+    Changes(changes::Arguments),
+    Approvals(approvals::Arguments),
+    Undo(undo::Arguments),
+    Grants(grants::Arguments),
     Policy(policy::Arguments),
     Completions(completions::Arguments),
     #[command(hide = true)]
@@ -51,6 +62,11 @@ pub(crate) async fn run(context: &mut Context, command: Command) -> Result<Exit,
         Command::Checkpoint(arguments) => checkpoint::run(context, &arguments).await,
         Command::Tools(arguments) => tools::run(context, &arguments).await,
         Command::Memory(arguments) => memory::run(context, &arguments).await,
+        Command::Change(arguments) => change::run(context, &arguments).await,
+        Command::Changes(arguments) => changes::run(context, &arguments).await,
+        Command::Approvals(arguments) => approvals::run(context, &arguments).await,
+        Command::Undo(arguments) => undo::run(context, &arguments).await,
+        Command::Grants(arguments) => grants::run(context, &arguments).await,
         Command::Policy(arguments) => policy::run(context, &arguments),
         Command::Completions(arguments) => completions::run(context, &arguments),
         Command::Man(arguments) => man::run(context, &arguments),

@@ -10,11 +10,11 @@ use crate::context::Context;
 use crate::error::{CliError, Exit};
 use crate::output::{Cell, Column, Output, Style, Table};
 
-/// Lists the queries and the tools a model is given; with a name, describes that one and its arguments.
+/// Lists the queries, the mutations and the tools a model is given; with a name, describes that one and its arguments.
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:\n  agentctl tools\n  agentctl tools journal")]
+#[command(after_help = "Examples:\n  agentctl tools\n  agentctl tools journal\n  agentctl tools file.write")]
 pub(crate) struct Arguments {
-    /// A query or a tool
+    /// A query, a mutation or a tool
     name: Option<String>,
 }
 
@@ -34,6 +34,12 @@ fn list(output: &mut Output, catalog: &Catalog) -> Result<(), CliError> {
     let mut table = Table::fields();
     for query in &catalog.queries {
         table.row([query.name.as_str().into(), query.summary.as_str().into()]);
+    }
+    output.table(&table)?;
+    output.heading("Mutations (agentctl change NAME)")?;
+    let mut table = Table::fields();
+    for mutation in &catalog.mutations {
+        table.row([mutation.name.as_str().into(), mutation.summary.as_str().into()]);
     }
     output.table(&table)?;
     output.heading("Tools a model is given")?;
@@ -64,6 +70,14 @@ fn describe(output: &mut Output, catalog: &Catalog, name: &str) -> Result<(), Cl
         output.text(&query.summary)?;
         return parameters(output, &query.arguments);
     }
+    if let Some(mutation) = catalog.mutations.iter().find(|mutation| mutation.name == name) {
+        if output.json {
+            return output.json(mutation);
+        }
+        output.text(format!("agentctl change {}", mutation.name))?;
+        output.text(&mutation.summary)?;
+        return parameters(output, &mutation.arguments);
+    }
     if let Some(tool) = catalog.tools.iter().find(|tool| tool.name == name) {
         if output.json {
             return output.json(tool);
@@ -73,8 +87,10 @@ fn describe(output: &mut Output, catalog: &Catalog, name: &str) -> Result<(), Cl
         return parameters(output, &tool.parameters);
     }
     let names = catalog.queries.iter().map(|query| query.name.as_str());
+    let names = names.chain(catalog.mutations.iter().map(|mutation| mutation.name.as_str()));
     let near = near_matches(name, names.chain(catalog.tools.iter().map(|tool| tool.name.as_str())));
-    let error = CliError::with_exit(format!("there is no query and no tool named {name:?}"), Exit::Usage);
+    let message = format!("there is no query, no mutation and no tool named {name:?}");
+    let error = CliError::with_exit(message, Exit::Usage);
     Err(error.near(near).hint("`agentctl tools` lists them all."))
 }
 

@@ -20,7 +20,7 @@ pub(crate) use style::Style;
 pub(crate) use table::{Cell, Column, Table};
 
 use crate::error::{CliError, Failure};
-use sanitize::{sanitize, sanitize_flowing, sanitize_json};
+use sanitize::{sanitize, sanitize_flowing, sanitize_json, sanitize_line};
 
 /// When to use colour.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
@@ -88,6 +88,12 @@ impl Output {
         write_line(&mut self.stdout, &line).map_err(|error| CliError::output(&error))
     }
 
+    /// Writes a line of a source text behind `indent`: as any other, but its tabs stay.
+    pub(crate) fn source_line(&mut self, indent: &str, line: &str, style: Style) -> Result<(), CliError> {
+        let line = (format!("{indent}{}", sanitize_line(line)), style);
+        write_line(&mut self.stdout, &[line]).map_err(|error| CliError::output(&error))
+    }
+
     /// Writes `text` as one line.
     pub(crate) fn text(&mut self, text: impl Into<String>) -> Result<(), CliError> {
         self.line(&[Cell::new(text)])
@@ -106,6 +112,24 @@ impl Output {
         write!(self.stdout, "\n{ansi}{prompt}{ansi:#}")
             .and_then(|()| self.stdout.flush())
             .map_err(|error| CliError::output(&error))
+    }
+
+    /// Asks for a word of input, behind `prompt` on a line of its own.
+    pub(crate) fn question(&mut self, prompt: &str) -> Result<(), CliError> {
+        let ansi = Style::Heading.ansi();
+        write!(self.stdout, "{ansi}{}{ansi:#} ", sanitize(prompt))
+            .and_then(|()| self.stdout.flush())
+            .map_err(|error| CliError::output(&error))
+    }
+
+    /// Has what was written be seen now, where standard output is a pipe too.
+    pub(crate) fn flush(&mut self) -> Result<(), CliError> {
+        self.stdout.flush().map_err(|error| CliError::output(&error))
+    }
+
+    /// Whether a person reads standard output.
+    pub(crate) fn is_read_by_a_person(&self) -> bool {
+        !self.json && io::stdout().is_terminal()
     }
 
     /// Ends the line that somebody at the terminal was typing or reading; elsewhere there is none.

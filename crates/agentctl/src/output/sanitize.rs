@@ -50,6 +50,14 @@ pub(crate) fn sanitize_flowing(text: &str) -> Cow<'_, str> {
     Cow::Owned(safe)
 }
 
+/// A line of a source text: as [`sanitize`], but tabs stay.
+pub(crate) fn sanitize_line(line: &str) -> Cow<'_, str> {
+    if !line.contains('\t') {
+        return sanitize(line);
+    }
+    Cow::Owned(line.split('\t').map(sanitize).collect::<Vec<_>>().join("\t"))
+}
+
 /// JSON text with every unsafe character inside its strings written as a JSON escape: the same value, harmless to show.
 ///
 /// `serde_json` escapes the ASCII control characters itself, and line feeds outside strings are layout; the rest of
@@ -94,10 +102,16 @@ mod tests {
         assert_eq!(sanitize_flowing("a\x1b[31mb\r\n\tc\u{9b}é"), "a\\u{1b}[31mb\n\tc\\u{9b}é");
     }
 
+    #[test]
+    fn a_source_line_keeps_its_tabs_and_shows_a_carriage_return() {
+        assert_eq!(sanitize_line("+\tx\x1b[1A\r"), "+\tx\\u{1b}[1A\\r");
+    }
+
     proptest! {
         #[test]
         fn nothing_unsafe_is_left(text in "\\PC*|[\\x00-\\u{9f}\\u{200b}-\\u{2069}]*") {
             prop_assert!(!sanitize(&text).contains(is_unsafe));
+            prop_assert!(!sanitize_line(&text).replace('\t', "").contains(is_unsafe));
             prop_assert!(!sanitize_flowing(&text).replace(['\n', '\t'], "").contains(is_unsafe));
         }
 

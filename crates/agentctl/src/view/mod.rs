@@ -4,6 +4,7 @@
 //! tables. Units come from the names (`_bytes`, `_seconds`, `_percent`), as the API promises; for known lists
 //! [`columns`] says which columns a person wants to see.
 
+pub(crate) mod change;
 mod columns;
 mod value;
 

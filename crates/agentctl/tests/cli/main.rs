@@ -1,5 +1,7 @@
 //! The program as a person runs it, against a real agentd with a state directory of its own. One file per command.
 
+mod approvals;
+mod change;
 mod chat;
 mod checkpoint;
 mod completions;

@@ -110,6 +110,13 @@ impl Agentd {
         command
     }
 
+    /// agentctl as the agent has it: on the agent's socket.
+    pub(crate) fn as_agent(&self, arguments: &[&str]) -> Run {
+        let mut command = agentctl();
+        command.arg("--socket").arg(self.path("agent.sock")).args(arguments);
+        Run::of(command.current_dir(self.directory.path()))
+    }
+
     pub(crate) fn run(&self, arguments: &[&str]) -> Run {
         Run::of(&mut self.command(arguments))
     }

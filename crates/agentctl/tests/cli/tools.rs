@@ -6,7 +6,7 @@ use crate::support::Agentd;
 fn every_query_and_tool_is_listed() {
     let agentd = Agentd::start();
     let run = agentd.run(&["tools"]).with(0);
-    for name in agentos_api::query::NAMES {
+    for name in agentos_api::query::NAMES.iter().chain(agentos_api::mutation::NAMES) {
         assert!(
             run.stdout.lines().any(|line| line.split_whitespace().next() == Some(name)),
             "{name} is not listed"
@@ -26,6 +26,9 @@ fn one_is_described_with_its_arguments() {
     assert!(lines.iter().any(|line| line.starts_with("limit  1 to 500  20")), "{}", run.stdout);
     let run = agentd.run(&["tools", "os"]).with(0);
     assert!(run.stdout.ends_with("It takes no arguments.\n"), "{}", run.stdout);
+    let run = agentd.run(&["tools", "file.chmod"]).with(0);
+    assert!(run.stdout.starts_with("agentctl change file.chmod\n"), "{}", run.stdout);
+    assert!(run.stdout.lines().any(|line| line.starts_with("mode  string  required")), "{}", run.stdout);
     let tool = agentd.run(&["tools", "memory_recall", "--json"]).with(0).json();
     assert_eq!(tool["effect"], "read");
 }
@@ -35,7 +38,7 @@ fn an_unknown_one_is_answered_with_those_close_to_it() {
     let agentd = Agentd::start();
     let run = agentd.run(&["tools", "jornal"]).with(2);
     assert_snapshot!(run.stderr, @r#"
-    Error: there is no query and no tool named "jornal"
+    Error: there is no query, no mutation and no tool named "jornal"
     Close to it: journal, journal_logs
     Hint: `agentctl tools` lists them all.
     "#);

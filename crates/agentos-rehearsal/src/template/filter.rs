@@ -32,6 +32,8 @@ pub enum Filter {
     WhereNot(String, Value),
     /// The elements joined into a text.
     Join(String),
+    /// A text of digits as the number that it means.
+    Number,
     /// A number of bytes with the IEC unit that fits: `1.5 GiB`.
     Bytes,
     /// A number of bytes in GiB, with one decimal.
@@ -71,6 +73,7 @@ impl Filter {
             "where" => Self::Where(arguments.pointer()?, arguments.literal()?),
             "where_not" => Self::WhereNot(arguments.pointer()?, arguments.literal()?),
             "join" => Self::Join(arguments.text()?),
+            "number" => Self::Number,
             "bytes" => Self::Bytes,
             "gib" => Self::Gib,
             "percent" => Self::Percent,
@@ -128,6 +131,12 @@ impl Filter {
                     .as_f64()
                     .zip(whole)
                     .map_or(Value::Null, |(part, whole)| Value::from(part / whole * 100.0));
+            }
+            Self::Number => {
+                return value
+                    .as_str()
+                    .and_then(|text| text.parse::<u64>().ok())
+                    .map_or(Value::Null, Value::from);
             }
             Self::Join(separator) => value.as_array().map(|items| join(items, separator)),
             Self::Bytes => value.as_f64().map(bytes),

@@ -49,6 +49,7 @@ fn values_are_shown_with_their_filters() {
         ("{{ p/log | lines(2) }}", "one\ntwo\n… and 1 more lines"),
         ("{{ p/log | clip(5) }}", "one t…"),
         ("{{ p/names }} {{ p/names | join(\" | \") }}", "x, y x | y"),
+        ("{{ \"12\" | number | plural(\"unit\", \"units\") }} {{ \"-1\" | number }}", "units unknown"),
         ("{{ p/none | default(\"nobody\") }}", "nobody"),
         ("{{ p/a~1b/m~0n }}", "1"),
         ("{{ p/rows/0/ok }}", "yes"),

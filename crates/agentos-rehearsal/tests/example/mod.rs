@@ -16,7 +16,14 @@ pub(crate) fn of(schema: &Value, everything: bool) -> Value {
             // Absent means null here: a schema that admits null is asked for the smaller example.
             let null = choices.iter().find(is_null).filter(|_| !everything);
             let chosen = null.or_else(|| choices.iter().find(|choice| !is_null(choice)));
-            return chosen.map_or(Value::Null, |chosen| of(chosen, everything));
+            let mut example = chosen.map_or(Value::Null, |chosen| of(chosen, everything));
+            // The choices of a flattened enum stand beside the members that there are in any case.
+            if let Some(members) = example.as_object_mut()
+                && let Value::Object(others) = object(schema, everything)
+            {
+                members.extend(others);
+            }
+            return example;
         }
     }
     let kinds: Vec<&str> = match schema.get("type") {

@@ -2,6 +2,8 @@
 //!
 //! The plugin's manifest and tool table, the MCP server and the tools template are generated from this list.
 
+mod change;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -70,13 +72,19 @@ pub enum Request {
         /// The query's name.
         query: String,
     },
+    /// `POST /system/mutate` of that mutation, with the tool's arguments as its `args`, except `reason`, `dry_run` and
+    /// `plan_hash`, which stand beside it.
+    Mutation {
+        /// The mutation's name.
+        mutation: String,
+    },
     /// A route of its own.
     Http {
         /// `GET` or `POST`.
         method: String,
-        /// The path.
+        /// The path. `{name}` in it stands for the argument of that name, which goes nowhere else.
         path: String,
-        /// Where the arguments go.
+        /// Where the other arguments go.
         #[serde(rename = "in")]
         arguments_in: ArgumentsIn,
     },
@@ -103,6 +111,12 @@ pub struct Tool {
 
 /// All tools, in the order a reader should meet them.
 pub fn tools() -> Vec<Tool> {
+    let mut tools = reading();
+    tools.extend(change::tools());
+    tools
+}
+
+fn reading() -> Vec<Tool> {
     vec![
         tool(
             "system_health",
@@ -251,6 +265,17 @@ mod tests {
         for tool in &tools {
             assert!(tool.name.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_'), "{}", tool.name);
             assert_eq!(tools.iter().filter(|other| other.name == tool.name).count(), 1, "{}", tool.name);
+        }
+    }
+
+    #[test]
+    fn what_stands_in_a_path_is_an_argument_that_must_be_there() {
+        for tool in tools() {
+            let Request::Http { path, .. } = &tool.request else { continue };
+            for name in path.split('{').skip(1).filter_map(|rest| rest.split('}').next()) {
+                let required = tool.parameters["required"].as_array().unwrap();
+                assert!(required.iter().any(|one| one == name), "{}: {name}", tool.name);
+            }
         }
     }
 }
