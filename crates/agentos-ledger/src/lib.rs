@@ -33,6 +33,7 @@
 mod alone;
 mod canonical;
 mod chain;
+mod cosignature;
 mod digest;
 mod error;
 mod evidence;
@@ -57,6 +58,9 @@ mod witness;
 mod writer;
 
 pub use canonical::{CanonicalJson, DataError, MAX_DATA_BYTES};
+pub use cosignature::{
+    COSIGNATURE_TYPE, Cosignature, WitnessKey, WitnessSigner, cosignatures, with_cosignature,
+};
 pub use digest::{Digest, GENESIS, digest_from_base64, from_hex, to_base64, to_hex};
 pub use error::{AppendError, Cause, Damage, LedgerError, Unavailable};
 pub use evidence::Evidence;
