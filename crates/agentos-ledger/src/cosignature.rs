@@ -114,7 +114,7 @@ impl WitnessSigner {
     }
 
     /// The cosignature's line, with its newline, on the checkpoint `note` at `time` (seconds since 1970). Whether the
-    /// checkpoint deserves one is for `Cosigner` to say.
+    /// checkpoint deserves one is for [`crate::Cosigner`] to say.
     pub(crate) fn cosign(&self, note: &str, time: u64) -> Result<String, NoteError> {
         let (text, _, _) = parse(note)?;
         let mut signature = self.public.id().to_vec();
