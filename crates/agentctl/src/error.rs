@@ -24,6 +24,8 @@ pub(crate) enum Exit {
     Refused = 4,
     /// It could not be done or checked here.
     Failed = 5,
+    /// A witness refused a checkpoint.
+    CheckpointRefused = 6,
     /// Ctrl-C ended it (128 + SIGINT).
     Interrupted = 130,
     /// The reader of standard output went away (128 + SIGPIPE).
@@ -39,6 +41,7 @@ Exit status:
   3    agentd cannot be reached or stopped answering; with chat, also the agent's gateway
   4    agentd, or the gateway, refused the request or could not carry it out
   5    it could not be done or checked here, on this side of the socket
+  6    a witness refused a checkpoint: the ledger was rolled back, rewritten or signed with another key
   130  Ctrl-C ended a chat
   141  the reader of the output went away";
 

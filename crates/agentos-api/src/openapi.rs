@@ -10,7 +10,9 @@ use crate::change::{
 };
 use crate::event::{EventFilter, EventPage};
 use crate::health::HealthReport;
-use crate::ledger::{Checkpoint, Diagnosis, InclusionProof};
+use crate::ledger::{
+    Checkpoint, ConsistencyFilter, ConsistencyProof, CosignRequest, CosignResponse, Diagnosis, InclusionProof,
+};
 use crate::memory::{
     IngestRequest, MemoryHealth, RecallRequest, RecallResponse, StoreRequest, StoreResponse,
 };
@@ -129,6 +131,22 @@ pub fn document() -> Value {
     paths.get("/ledger/checkpoint", "The signed state of the ledger now.", |document| {
         document.answers::<Checkpoint>();
     });
+    paths.get(
+        "/ledger/consistency",
+        "Proof that the ledger only grew from one size to another. Not an event.",
+        |document| {
+            document.parameters_of::<ConsistencyFilter>();
+            document.answers::<ConsistencyProof>();
+        },
+    );
+    paths.post(
+        "/ledger/cosignatures",
+        "A checkpoint that a witness cosigned, to be kept beside the ledger. Only on the operator's socket.",
+        |document| {
+            document.takes::<CosignRequest>();
+            document.answers::<CosignResponse>();
+        },
+    );
     paths.get(
         "/ledger/diagnosis",
         "Whether the ledger can be used; if not, what was found and what to do. Not an event.",

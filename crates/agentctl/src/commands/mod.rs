@@ -14,6 +14,8 @@ mod proof;
 mod query;
 mod tools;
 mod verify_ledger;
+mod witness;
+mod witnessed;
 
 use clap::Subcommand;
 
@@ -31,6 +33,7 @@ pub(crate) enum Command {
     VerifyLedger(verify_ledger::Arguments),
     Proof(proof::Arguments),
     Checkpoint(checkpoint::Arguments),
+    Witness(witness::Arguments),
     Tools(tools::Arguments),
     Memory(memory::Arguments),
     Policy(policy::Arguments),
@@ -49,6 +52,7 @@ pub(crate) async fn run(context: &mut Context, command: Command) -> Result<Exit,
         Command::VerifyLedger(arguments) => verify_ledger::run(context, &arguments),
         Command::Proof(arguments) => proof::run(context, &arguments).await,
         Command::Checkpoint(arguments) => checkpoint::run(context, &arguments).await,
+        Command::Witness(arguments) => witness::run(context, &arguments).await,
         Command::Tools(arguments) => tools::run(context, &arguments).await,
         Command::Memory(arguments) => memory::run(context, &arguments).await,
         Command::Policy(arguments) => policy::run(context, &arguments),

@@ -17,3 +17,4 @@ mod support;
 mod terminal;
 mod tools;
 mod verify_ledger;
+mod witness;
