@@ -26,6 +26,8 @@ pub(crate) enum Exit {
     Failed = 5,
     /// It was asked for, and waits for a person's yes.
     Waits = 6,
+    /// A witness refused a checkpoint.
+    CheckpointRefused = 7,
     /// Ctrl-C ended it (128 + SIGINT).
     Interrupted = 130,
     /// The reader of standard output went away (128 + SIGPIPE).
@@ -42,6 +44,7 @@ Exit status:
   4    agentd, or the gateway, refused the request or could not carry it out
   5    it could not be done or checked here, on this side of the socket
   6    a change was asked for, and waits for a person's yes
+  7    a witness refused a checkpoint: the ledger was rolled back, rewritten or signed with another key
   130  Ctrl-C ended a chat
   141  the reader of the output went away";
 

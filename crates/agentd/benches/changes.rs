@@ -87,8 +87,8 @@ fn waiting(directory: &Path) {
 /// The median of the rounds, by their ratio.
 fn report(what: &str, mut rounds: Vec<(f64, f64)>, target: &str) {
     rounds.sort_by(|a, b| (a.0 / a.1).total_cmp(&(b.0 / b.1)));
-    let (these, those) = rounds[rounds.len() / 2];
-    println!("{what:60} {:.2} ({target}): {these:.3} ms, {those:.3} ms", these / those);
+    let (changes, commits) = rounds[rounds.len() / 2];
+    println!("{what:60} {:.2} ({target}): {changes:.3} ms, {commits:.3} ms", changes / commits);
 }
 
 /// The median time of so many turns.
@@ -112,7 +112,7 @@ fn start(directory: &Path, policy: &str) -> common::Daemon {
     std::fs::write(&path, policy).expect("a policy");
     let file = directory.join("agentd.toml");
     let rest = std::fs::read_to_string(&file).expect("a configuration");
-    std::fs::write(&file, format!("policy = {path:?}\n{rest}")).expect("a configuration");
+    std::fs::write(&file, format!("policy = \"{}\"\n{rest}", path.display())).expect("a configuration");
     command.env("AGENTD_LOG", "error");
     common::Daemon::spawn(directory, command)
 }

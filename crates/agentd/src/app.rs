@@ -1,11 +1,11 @@
 //! What all requests share, and the one way in which they reach the machine: record first, then act.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use agentos_api::event::EventType;
 use agentos_api::{Code, Problem};
 use agentos_changes::Changes;
-use agentos_ledger::{Appended, Ledger, NewEvent};
+use agentos_ledger::{Appended, CosignedFile, Ledger, NewEvent};
 use agentos_memory::Memory;
 use agentos_system::Machine;
 use bytes::Bytes;
@@ -34,6 +34,10 @@ pub(crate) struct App {
     pub(crate) changing: Arc<Semaphore>,
     /// The same for the person: however many changes the agent asks for, there is a place to say no to them.
     pub(crate) deciding: Arc<Semaphore>,
+    /// What witnesses cosigned.
+    pub(crate) cosigned: Arc<Mutex<CosignedFile>>,
+    /// One cosignature at a time is checked, recorded and kept: the same one twice is recorded once.
+    pub(crate) cosigning: tokio::sync::Mutex<()>,
     /// Tells the person that something waits.
     pub(crate) notifier: Notifier,
     /// What may be read and changed, and by whom.

@@ -1,9 +1,10 @@
 //! What is served just now: the whole API on an open ledger, or why the ledger cannot be used; and the way from one to the
 //! other without a restart, where there is one.
 
-use std::sync::Arc;
-use std::time::Duration;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
+use agentos_api::ledger::Checkpoint;
 use agentos_changes::Changes;
 use agentos_ledger::{Ledger, LedgerError, Subscription};
 use agentos_system::Machine;
@@ -32,6 +33,8 @@ const TRY_AGAIN: Duration = Duration::from_secs(1);
 
 /// How often changes that expire, or that nobody confirms, are looked for.
 const SETTLE: Duration = Duration::from_secs(1);
+/// How long after one checkpoint the next is written into the log.
+const LOG_CHECKPOINT: Duration = Duration::from_secs(10);
 /// Changes under way at once, of the agent and of the person: one is made, the others are planned or wait for their turn.
 const CHANGES_AT_ONCE: usize = 16;
 
@@ -59,7 +62,7 @@ enum Mode {
         /// Changes when the ledger can no longer be written, and when it can again.
         writable: watch::Receiver<bool>,
         /// Kept for as long as it is served: dropping one ends it.
-        _subscriptions: [Subscription; 2],
+        _subscriptions: [Subscription; 3],
     },
     /// Only a restart leads out.
     NotWhole {
@@ -158,7 +161,7 @@ impl Parts {
     }
 
     fn open(&self, work: Work) -> (Router, Mode) {
-        let Work { ledger, machine, memory, changes } = work;
+        let Work { ledger, machine, memory, changes, cosigned } = work;
         settle_from_time_to_time(&changes, self.stopping.clone());
         let (grown, size) = watch::channel(ledger.head().id);
         let growth = ledger.subscribe(move |head| {
@@ -168,6 +171,7 @@ impl Parts {
         let trouble = ledger.subscribe_to_status(move |status| {
             told.send_replace(status.unavailable.is_none());
         });
+        let signed = ledger.subscribe_to_checkpoints(checkpoints_into_the_log());
         let app = App {
             ledger: Arc::clone(&ledger),
             machine,
@@ -175,6 +179,8 @@ impl Parts {
             changes,
             changing: Arc::new(Semaphore::new(CHANGES_AT_ONCE)),
             deciding: Arc::new(Semaphore::new(CHANGES_AT_ONCE)),
+            cosigned: Arc::new(Mutex::new(cosigned)),
+            cosigning: tokio::sync::Mutex::new(()),
             notifier: Notifier::new(self.config.approvals.notify.clone()),
             limits: Arc::clone(&self.limits),
             policy: Arc::clone(&self.policy),
@@ -184,7 +190,7 @@ impl Parts {
             size,
             stopping: self.stopping.clone(),
         };
-        let mode = Mode::Open { ledger, writable, _subscriptions: [growth, trouble] };
+        let mode = Mode::Open { ledger, writable, _subscriptions: [growth, trouble, signed] };
         (routes::router(Arc::new(app)), mode)
     }
 
@@ -251,4 +257,23 @@ fn settle_from_time_to_time(changes: &Arc<Changes>, mut stopping: watch::Receive
             failing = failed.is_some();
         }
     });
+}
+
+/// Writes checkpoints into the log, which other machines may collect: one in [`LOG_CHECKPOINT`] at most, none twice. One
+/// that is passed over is covered by the next.
+fn checkpoints_into_the_log() -> impl Fn(&Checkpoint) + Send + Sync + 'static {
+    let last: Mutex<Option<(Instant, u64)>> = Mutex::new(None);
+    move |checkpoint| {
+        let mut last = last.lock().unwrap_or_else(PoisonError::into_inner);
+        let due = last.is_none_or(|(when, size)| size != checkpoint.size && when.elapsed() >= LOG_CHECKPOINT);
+        if due {
+            *last = Some((Instant::now(), checkpoint.size));
+            tracing::info!(
+                size = checkpoint.size,
+                root = %checkpoint.root,
+                note = %checkpoint.note.trim_end().replace('\n', "|"),
+                "checkpoint"
+            );
+        }
+    }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use agentos_api::event::{Actor, EventType};
 use agentos_changes::Changes;
-use agentos_ledger::{Ledger, LedgerError, LedgerOptions, NewEvent};
+use agentos_ledger::{CosignedFile, Ledger, LedgerError, LedgerOptions, NewEvent};
 use agentos_memory::{Memory, MemoryOptions};
 use agentos_objects::Objects;
 use agentos_system::Machine;
@@ -23,6 +23,7 @@ pub(crate) struct Work {
     pub(crate) machine: Arc<Machine>,
     pub(crate) memory: Arc<Memory>,
     pub(crate) changes: Arc<Changes>,
+    pub(crate) cosigned: CosignedFile,
 }
 
 /// How a beginning came out, where agentd goes on.
@@ -63,11 +64,14 @@ pub(crate) fn begin(
         });
         record_own(&ledger, "agentd.start", &started)?;
         let changes = open_changes(config, state, &ledger, machine)?;
-        Ok((Arc::new(memory), Arc::new(changes)))
+        let witnesses = config.ledger.witness_keys().unwrap_or_default();
+        let cosigned = CosignedFile::open(state.path(), ledger.public_key(), witnesses)
+            .context("what witnesses cosigned cannot be read")?;
+        Ok((Arc::new(memory), Arc::new(changes), cosigned))
     };
     match rest() {
-        Ok((memory, changes)) => {
-            Ok(Begun::Work(Work { ledger, machine: Arc::clone(machine), memory, changes }))
+        Ok((memory, changes, cosigned)) => {
+            Ok(Begun::Work(Work { ledger, machine: Arc::clone(machine), memory, changes, cosigned }))
         }
         Err(error) => waiting_or(state, error),
     }

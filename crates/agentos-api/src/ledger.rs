@@ -55,6 +55,35 @@ pub struct ConsistencyProof {
     pub checkpoint: Checkpoint,
 }
 
+/// Between which two sizes `GET /ledger/consistency` shows that the ledger only grew.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ConsistencyFilter {
+    /// The smaller size: that of a checkpoint kept from before.
+    pub from: u64,
+    /// The larger size. Left out: the present one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub to: Option<u64>,
+}
+
+/// What a witness brings back: `POST /ledger/cosignatures`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct CosignRequest {
+    /// A checkpoint of this ledger with the witness's line (C2SP tlog-cosignature) behind the ledger's own; at most
+    /// 16,384 bytes.
+    pub note: String,
+}
+
+/// Whether cosignatures were kept.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct CosignResponse {
+    /// How many events the checkpoint covers.
+    pub size: u64,
+    /// The witnesses whose cosignatures were recorded and kept; none where they have cosigned as much before.
+    pub recorded: Vec<String>,
+}
+
 /// The answer to `GET /ledger/diagnosis`: whether the ledger can be used and, where it cannot, what was found and what to
 /// do. Reading it is not an event.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

@@ -10,7 +10,9 @@ use crate::change::{
 };
 use crate::event::{EventFilter, EventPage};
 use crate::health::HealthReport;
-use crate::ledger::{Checkpoint, Diagnosis, InclusionProof};
+use crate::ledger::{
+    Checkpoint, ConsistencyFilter, ConsistencyProof, CosignRequest, CosignResponse, Diagnosis, InclusionProof,
+};
 use crate::memory::{
     IngestRequest, MemoryHealth, RecallRequest, RecallResponse, StoreRequest, StoreResponse,
 };
@@ -80,16 +82,7 @@ pub fn document() -> Value {
         document.number_in_path("id");
         document.answers::<InclusionProof>();
     });
-    paths.get("/ledger/checkpoint", "The signed state of the ledger now.", |document| {
-        document.answers::<Checkpoint>();
-    });
-    paths.get(
-        "/ledger/diagnosis",
-        "Whether the ledger can be used; if not, what was found and what to do. Not an event.",
-        |document| {
-            document.answers::<Diagnosis>();
-        },
-    );
+    describe_ledger(&mut paths);
     paths.post("/memory/store", "Remember something.", |document| {
         document.takes::<StoreRequest>();
         document.answers::<StoreResponse>();
@@ -106,6 +99,36 @@ pub fn document() -> Value {
         document.answers::<MemoryHealth>();
     });
     paths.finish()
+}
+
+/// What proves that the record is whole.
+fn describe_ledger(paths: &mut Paths) {
+    paths.get("/ledger/checkpoint", "The signed state of the ledger now.", |document| {
+        document.answers::<Checkpoint>();
+    });
+    paths.get(
+        "/ledger/consistency",
+        "Proof that the ledger only grew from one size to another. Not an event.",
+        |document| {
+            document.parameters_of::<ConsistencyFilter>();
+            document.answers::<ConsistencyProof>();
+        },
+    );
+    paths.post(
+        "/ledger/cosignatures",
+        "A checkpoint that a witness cosigned, to be kept beside the ledger. Only on the operator's socket.",
+        |document| {
+            document.takes::<CosignRequest>();
+            document.answers::<CosignResponse>();
+        },
+    );
+    paths.get(
+        "/ledger/diagnosis",
+        "Whether the ledger can be used; if not, what was found and what to do. Not an event.",
+        |document| {
+            document.answers::<Diagnosis>();
+        },
+    );
 }
 
 /// What changes the machine, and who says yes.

@@ -73,6 +73,8 @@ codes! {
     CHANGE_HAS_DEPENDENTS = "change_has_dependents", 409, "Later changes build on it";
     /// A confirmation has to come over a connection made after the change.
     NOT_FRESH = "not_fresh", 409, "Not a new connection";
+    /// A checkpoint that this ledger signed does not agree with what it holds.
+    CHECKPOINT_MISMATCH = "checkpoint_mismatch", 409, "The ledger does not hold this";
     /// What the change replaced is not kept any more.
     CONTENT_NOT_KEPT = "content_not_kept", 410, "Not kept any more";
     /// The body, or a value in it, is larger than what is read.

@@ -1,6 +1,8 @@
 //! agentd is killed at every step of a change's life. Afterwards the ledger, the list and the files agree, and nothing is
 //! half done.
 
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
@@ -115,7 +117,6 @@ fn a_cut_at_any_step_leaves_nothing_half_done() {
             .unwrap();
         let whole = output.status.success();
         if !whole {
-            use std::os::unix::process::ExitStatusExt;
             assert_eq!(output.status.signal(), Some(6), "{}", String::from_utf8_lossy(&output.stderr));
             cuts += 1;
         }
@@ -145,9 +146,8 @@ fn agrees(changes: &Changes, work: &Path, when: &str) -> String {
     assert_eq!(work.join("folder/inside").exists(), second, "{when}: {page:?}");
     assert_eq!(work.join("folder").exists(), second, "{when}: {page:?}");
     assert_eq!(work.join("second").exists(), !second, "{when}: {page:?}");
-    use std::os::unix::fs::PermissionsExt;
-    let mode = std::fs::metadata(work.join("third")).unwrap().permissions().mode() & 0o777;
-    assert_eq!(mode == 0o600, second, "{when}: {mode:o}, {page:?}");
+    let rights = std::fs::metadata(work.join("third")).unwrap().permissions().mode() & 0o777;
+    assert_eq!(rights == 0o600, second, "{when}: {rights:o}, {page:?}");
     for entry in std::fs::read_dir(work).unwrap() {
         let name = entry.unwrap().file_name();
         assert!(!name.to_string_lossy().starts_with('.'), "{when}: {} was left behind", name.display());

@@ -6,7 +6,9 @@ use agentos_api::change::{
 };
 use agentos_api::event::{EventFilter, EventPage};
 use agentos_api::health::HealthReport;
-use agentos_api::ledger::{Checkpoint, Diagnosis, InclusionProof};
+use agentos_api::ledger::{
+    Checkpoint, ConsistencyFilter, ConsistencyProof, CosignRequest, CosignResponse, Diagnosis, InclusionProof,
+};
 use agentos_api::memory::{
     IngestRequest, MemoryHealth, RecallRequest, RecallResponse, StoreRequest, StoreResponse,
 };
@@ -69,6 +71,17 @@ impl Client {
     /// `GET /ledger/checkpoint`: the ledger's signed size and root, as of now.
     pub async fn checkpoint(&self) -> Result<Checkpoint, ClientError> {
         self.get("/ledger/checkpoint").await
+    }
+
+    /// `GET /ledger/consistency`: shows that the ledger only grew from the size `from` to the size `to`.
+    pub async fn consistency(&self, from: u64, to: Option<u64>) -> Result<ConsistencyProof, ClientError> {
+        let path = self.path_with("/ledger/consistency", &ConsistencyFilter { from, to })?;
+        self.get(path).await
+    }
+
+    /// `POST /ledger/cosignatures`: gives agentd a checkpoint that a witness cosigned. The operator's socket only.
+    pub async fn cosign(&self, note: &str) -> Result<CosignResponse, ClientError> {
+        self.post("/ledger/cosignatures", &CosignRequest { note: note.to_owned() }).await
     }
 
     /// `GET /ledger/diagnosis`: whether the ledger can be used; if not, what was found and what to do. Not an event.

@@ -140,7 +140,7 @@ impl Files {
             self.load_key()?
         } else {
             let (key, text) = SigningKey::generate(origin).map_err(LedgerError::Origin)?;
-            self.write_new(&path, &text, 0o600)?;
+            write_whole(&path, &text, 0o600)?;
             key
         };
         self.publish_key(key.verifier())?;
@@ -153,7 +153,7 @@ impl Files {
         if path.symlink_metadata().is_ok() {
             self.check_published(key)
         } else {
-            self.write_new(&path, &format!("{key}\n"), 0o644)
+            write_whole(&path, &format!("{key}\n"), 0o644)
         }
     }
 
@@ -189,32 +189,40 @@ impl Files {
         SigningKey::parse(&text).map_err(|source| LedgerError::Key { path, source })
     }
 
-    /// Writes a file that appears whole or not at all.
-    fn write_new(&self, path: &Path, text: &str, mode: u32) -> Result<(), LedgerError> {
-        let temporary = with_suffix(path, ".creating");
-        let write = || {
-            let mut file = OpenOptions::new()
-                .create(true)
-                .truncate(true)
-                .write(true)
-                .mode(mode)
-                .custom_flags(no_follow())
-                .open(&temporary)?;
-            file.set_permissions(std::fs::Permissions::from_mode(mode))?;
-            file.write_all(text.as_bytes())?;
-            file.sync_all()?;
-            std::fs::rename(&temporary, path)
-        };
-        write().map_err(file_error("create", path))?;
-        self.sync_directory()
-    }
-
     /// Makes names that were given or changed in the directory durable.
     pub(crate) fn sync_directory(&self) -> Result<(), LedgerError> {
         File::open(&self.directory)
             .and_then(|directory| directory.sync_all())
             .map_err(file_error("sync the directory", &self.directory))
     }
+}
+
+/// Writes a file, or replaces it, so that after a crash it is there whole or as it was before.
+pub(crate) fn write_whole(path: &Path, text: &str, mode: u32) -> Result<(), LedgerError> {
+    let temporary = with_suffix(path, ".creating");
+    let write = || {
+        let mut file = OpenOptions::new()
+            .create(true)
+            .truncate(true)
+            .write(true)
+            .mode(mode)
+            .custom_flags(no_follow())
+            .open(&temporary)?;
+        file.set_permissions(std::fs::Permissions::from_mode(mode))?;
+        file.write_all(text.as_bytes())?;
+        file.sync_all()?;
+        std::fs::rename(&temporary, path)
+    };
+    write().map_err(file_error("write", path))?;
+    sync_parent(path)
+}
+
+/// Makes names that were given or changed beside `path` durable.
+pub(crate) fn sync_parent(path: &Path) -> Result<(), LedgerError> {
+    let directory = path.parent().filter(|parent| *parent != Path::new("")).unwrap_or(Path::new("."));
+    File::open(directory)
+        .and_then(|directory| directory.sync_all())
+        .map_err(file_error("sync the directory", directory))
 }
 
 /// What stands in a file's place; nothing when it is a regular file.

@@ -116,6 +116,8 @@ pub(crate) enum Observer {
     Head(Arc<dyn Fn(&Head) + Send + Sync>),
     /// When the ledger can no longer be written, and when it can again.
     Status(Arc<dyn Fn(&Status) + Send + Sync>),
+    /// Of each checkpoint that was signed and kept.
+    Checkpoint(Arc<dyn Fn(&Checkpoint) + Send + Sync>),
 }
 
 /// What the writer shares with the handle.

@@ -269,6 +269,15 @@ impl Ledger {
         self.observe(Observer::Status(Arc::new(observer)))
     }
 
+    /// Calls `observer` with each checkpoint that was signed and kept, until the subscription is dropped. It runs on the
+    /// writer's thread and must not block.
+    pub fn subscribe_to_checkpoints(
+        &self,
+        observer: impl Fn(&Checkpoint) + Send + Sync + 'static,
+    ) -> Subscription {
+        self.observe(Observer::Checkpoint(Arc::new(observer)))
+    }
+
     fn observe(&self, observer: Observer) -> Subscription {
         let mut observers = lock(&self.shared.observers);
         let number = observers.last().map_or(0, |(number, _)| number + 1);

@@ -33,6 +33,9 @@
 mod alone;
 mod canonical;
 mod chain;
+mod cosignature;
+mod cosigned;
+mod cosigner;
 mod digest;
 mod error;
 mod evidence;
@@ -57,6 +60,13 @@ mod witness;
 mod writer;
 
 pub use canonical::{CanonicalJson, DataError, MAX_DATA_BYTES};
+pub use cosignature::{
+    COSIGNATURE_TYPE, Cosignature, WitnessKey, WitnessSigner, cosignatures, with_cosignature,
+};
+pub use cosigned::{
+    COSIGNED_FILE, Cosigned, CosignedFile, MAX_COSIGNED_BYTES, MAX_WITNESSES, latest_cosigned, read_cosigned,
+};
+pub use cosigner::{CosignError, Cosigner, Disagreement, Seen};
 pub use digest::{Digest, GENESIS, digest_from_base64, from_hex, to_base64, to_hex};
 pub use error::{AppendError, Cause, Damage, LedgerError, Unavailable};
 pub use evidence::Evidence;

@@ -14,8 +14,8 @@ use crate::digest::{Digest, digest_from_base64, from_base64, sha256, to_base64};
 pub const MAX_NOTE_BYTES: usize = 16_384;
 /// The longest key name, in bytes.
 const MAX_NAME_BYTES: usize = 255;
-const ED25519_TYPE: u8 = 1;
-const SIGNATURE_PREFIX: &str = "\u{2014} ";
+pub(crate) const ED25519_TYPE: u8 = 1;
+pub(crate) const SIGNATURE_PREFIX: &str = "\u{2014} ";
 
 /// Why a note, a checkpoint or a key was not believed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -53,12 +53,47 @@ pub enum NoteError {
     Random,
 }
 
-fn check_name(name: &str) -> Result<(), NoteError> {
+pub(crate) fn check_name(name: &str) -> Result<(), NoteError> {
     let bad = name.is_empty()
         || name.len() > MAX_NAME_BYTES
         || name.chars().any(|letter| letter.is_whitespace() || letter.is_control() || letter == '+');
     if bad { Err(NoteError::Name(name.chars().take(64).collect())) } else { Ok(()) }
 }
+
+/// The kind of a key (C2SP signed-note calls it the signature type) and its 32 bytes, as they are hashed and encoded.
+fn encoded(kind: u8, key: &[u8; 32]) -> [u8; 33] {
+    let mut encoded = [kind; 33];
+    encoded[1..].copy_from_slice(key);
+    encoded
+}
+
+/// The first four bytes of SHA-256(name ‖ 0x0A ‖ kind ‖ key).
+pub(crate) fn key_id(kind: u8, name: &str, public: &[u8; 32]) -> [u8; 4] {
+    let [first, second, third, fourth, ..] = sha256(&[name.as_bytes(), b"\n", &encoded(kind, public)]);
+    [first, second, third, fourth]
+}
+
+pub(crate) fn id_text(id: [u8; 4]) -> String {
+    format!("{:08x}", u32::from_be_bytes(id))
+}
+
+/// `name+hash+base64(kind ‖ key)`. In a private key's text the hash is the public key's, and the key the seed.
+pub(crate) fn key_text(kind: u8, name: &str, id: [u8; 4], key: &[u8; 32]) -> String {
+    format!("{name}+{}+{}", id_text(id), to_base64(&encoded(kind, key)))
+}
+
+/// The name, the hash and the key in `name+hash+base64(kind ‖ key)`; whether the hash is the key's is left to the caller.
+pub(crate) fn split_key(kind: u8, text: &str) -> Result<(&str, &str, [u8; 32]), NoteError> {
+    let mut parts = text.trim_end_matches('\n').splitn(3, '+');
+    let (Some(name), Some(id), Some(key)) = (parts.next(), parts.next(), parts.next()) else {
+        return Err(NoteError::MalformedKey("it has no three parts"));
+    };
+    check_name(name)?;
+    Ok((name, id, decode_key(kind, key)?))
+}
+
+/// What a private key's text begins with.
+pub(crate) const PRIVATE_PREFIX: &str = "PRIVATE+KEY+";
 
 /// The public half of a ledger's key: `name+hash+base64(0x01 ‖ key)`.
 #[derive(Clone, PartialEq, Eq)]
@@ -78,26 +113,18 @@ impl VerifierKey {
         &self.name
     }
 
-    fn encoded(&self) -> [u8; 33] {
-        let mut encoded = [ED25519_TYPE; 33];
-        encoded[1..].copy_from_slice(&self.public);
-        encoded
-    }
-
-    /// The first four bytes of SHA-256(name ‖ 0x0A ‖ 0x01 ‖ key).
     fn id(&self) -> [u8; 4] {
-        let [first, second, third, fourth, ..] = sha256(&[self.name.as_bytes(), b"\n", &self.encoded()]);
-        [first, second, third, fourth]
+        key_id(ED25519_TYPE, &self.name, &self.public)
     }
 
     fn id_text(&self) -> String {
-        format!("{:08x}", u32::from_be_bytes(self.id()))
+        id_text(self.id())
     }
 }
 
 impl fmt::Display for VerifierKey {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "{}+{}+{}", self.name, self.id_text(), to_base64(&self.encoded()))
+        formatter.write_str(&key_text(ED25519_TYPE, &self.name, self.id(), &self.public))
     }
 }
 
@@ -111,23 +138,38 @@ impl FromStr for VerifierKey {
     type Err = NoteError;
 
     fn from_str(text: &str) -> Result<Self, NoteError> {
-        let mut parts = text.trim_end_matches('\n').splitn(3, '+');
-        let (Some(name), Some(id), Some(key)) = (parts.next(), parts.next(), parts.next()) else {
-            return Err(NoteError::MalformedKey("it has no three parts"));
-        };
-        let key = VerifierKey::new(name, decode_key(key)?)?;
+        let (name, id, public) = split_key(ED25519_TYPE, text)?;
+        let key = VerifierKey::new(name, public)?;
         if key.id_text() == id { Ok(key) } else { Err(NoteError::MalformedKey("its hash is not its own")) }
     }
 }
 
-fn decode_key(text: &str) -> Result<[u8; 32], NoteError> {
+fn decode_key(kind: u8, text: &str) -> Result<[u8; 32], NoteError> {
     match from_base64(text).as_deref() {
-        Some([ED25519_TYPE, key @ ..]) => {
+        Some([found, key @ ..]) if *found == kind => {
             key.try_into().map_err(|_| NoteError::MalformedKey("an Ed25519 key has 32 bytes"))
         }
-        Some(_) => Err(NoteError::MalformedKey("it is of another kind than Ed25519")),
+        Some(_) => Err(NoteError::MalformedKey(if kind == ED25519_TYPE {
+            "it is of another kind than Ed25519"
+        } else {
+            "it is of another kind than a witness's (0x04)"
+        })),
         None => Err(NoteError::MalformedKey("its third part is not base64")),
     }
+}
+
+pub(crate) fn random_seed() -> Result<[u8; 32], NoteError> {
+    let mut seed = [0; 32];
+    SystemRandom::new().fill(&mut seed).map_err(|_| NoteError::Random)?;
+    Ok(seed)
+}
+
+/// The Ed25519 key of a seed, and its public half.
+pub(crate) fn key_pair(seed: &[u8; 32]) -> Result<(Ed25519KeyPair, [u8; 32]), NoteError> {
+    let malformed = NoteError::MalformedKey("an Ed25519 key has 32 bytes");
+    let pair = Ed25519KeyPair::from_seed_unchecked(seed).map_err(|_| malformed.clone())?;
+    let public = pair.public_key().as_ref().try_into().map_err(|_| malformed)?;
+    Ok((pair, public))
 }
 
 /// The private half: signs checkpoints. Its text form is the one that C2SP note tools use.
@@ -145,37 +187,23 @@ impl fmt::Debug for SigningKey {
 impl SigningKey {
     /// A new key under `name`, and its private text form.
     pub(crate) fn generate(name: &str) -> Result<(Self, String), NoteError> {
-        let mut seed = [0; 32];
-        SystemRandom::new().fill(&mut seed).map_err(|_| NoteError::Random)?;
+        let seed = random_seed()?;
         let key = Self::from_seed(name, &seed)?;
-        let mut encoded = [ED25519_TYPE; 33];
-        encoded[1..].copy_from_slice(&seed);
-        let text = format!("PRIVATE+KEY+{name}+{}+{}\n", key.verifier.id_text(), to_base64(&encoded));
-        Ok((key, text))
+        let text = key_text(ED25519_TYPE, name, key.verifier.id(), &seed);
+        Ok((key, format!("{PRIVATE_PREFIX}{text}\n")))
     }
 
     fn from_seed(name: &str, seed: &[u8; 32]) -> Result<Self, NoteError> {
-        let pair = Ed25519KeyPair::from_seed_unchecked(seed)
-            .map_err(|_| NoteError::MalformedKey("an Ed25519 seed has 32 bytes"))?;
-        let public = pair
-            .public_key()
-            .as_ref()
-            .try_into()
-            .map_err(|_| NoteError::MalformedKey("an Ed25519 key has 32 bytes"))?;
+        let (pair, public) = key_pair(seed)?;
         Ok(Self { verifier: VerifierKey::new(name, public)?, pair })
     }
 
     /// Reads the private text form.
     pub(crate) fn parse(text: &str) -> Result<Self, NoteError> {
-        let rest = text
-            .trim_end_matches('\n')
-            .strip_prefix("PRIVATE+KEY+")
-            .ok_or(NoteError::MalformedKey("it is not a private key"))?;
-        let mut parts = rest.splitn(3, '+');
-        let (Some(name), Some(id), Some(seed)) = (parts.next(), parts.next(), parts.next()) else {
-            return Err(NoteError::MalformedKey("it has no five parts"));
-        };
-        let key = Self::from_seed(name, &decode_key(seed)?)?;
+        let rest =
+            text.strip_prefix(PRIVATE_PREFIX).ok_or(NoteError::MalformedKey("it is not a private key"))?;
+        let (name, id, seed) = split_key(ED25519_TYPE, rest)?;
+        let key = Self::from_seed(name, &seed)?;
         if key.verifier.id_text() == id {
             Ok(key)
         } else {
@@ -215,10 +243,10 @@ pub struct TreeHead {
 }
 
 /// One signature line: the key's name and id, and the signature.
-struct SignatureLine<'a> {
-    name: &'a str,
-    id: [u8; 4],
-    signature: Vec<u8>,
+pub(crate) struct SignatureLine<'a> {
+    pub(crate) name: &'a str,
+    pub(crate) id: [u8; 4],
+    pub(crate) signature: Vec<u8>,
 }
 
 /// Reads a signed checkpoint and believes it only if `key` signed it. Signatures of others (witnesses) are left aside.
@@ -250,7 +278,8 @@ pub fn read_checkpoint(note: &str) -> Result<TreeHead, NoteError> {
     parse(note).map(|(_, head, _)| head)
 }
 
-fn parse(note: &str) -> Result<(&str, TreeHead, Vec<SignatureLine<'_>>), NoteError> {
+/// The text that was signed, what it says, and its signature lines.
+pub(crate) fn parse(note: &str) -> Result<(&str, TreeHead, Vec<SignatureLine<'_>>), NoteError> {
     let malformed = NoteError::Malformed;
     if note.len() > MAX_NOTE_BYTES {
         return Err(malformed("it is too long"));

@@ -14,7 +14,6 @@ use crate::note::{NoteError, TreeHead, VerifierKey, open_checkpoint};
 
 /// How much of the end of a witness file is read: some hundred checkpoints.
 const MAX_TAIL_BYTES: u64 = 65_536;
-const MAX_TAIL_OFFSET: i64 = 65_536;
 
 /// Adds a note, durably. A note that a crash cut short before is left behind and does no harm.
 pub(crate) fn append(path: &Path, note: &str) -> Result<(), LedgerError> {
@@ -47,16 +46,21 @@ pub(crate) fn append(path: &Path, note: &str) -> Result<(), LedgerError> {
 /// # Errors
 /// [`LedgerError::File`] when it is there and cannot be read.
 pub fn read_checkpoints(path: &Path) -> Result<Option<String>, LedgerError> {
+    read_tail(path, MAX_TAIL_BYTES)
+}
+
+/// The last `most` bytes of a file; nothing when there is no such file.
+pub(crate) fn read_tail(path: &Path, most: u64) -> Result<Option<String>, LedgerError> {
     let read = |mut file: File| {
         let metadata = file.metadata()?;
         if !metadata.is_file() {
             return Err(std::io::Error::other("not a regular file"));
         }
-        if metadata.len() > MAX_TAIL_BYTES {
-            file.seek(SeekFrom::End(-MAX_TAIL_OFFSET))?;
+        if metadata.len() > most {
+            file.seek(SeekFrom::Start(metadata.len() - most))?;
         }
         let mut tail = Vec::new();
-        file.take(MAX_TAIL_BYTES).read_to_end(&mut tail)?;
+        file.take(most).read_to_end(&mut tail)?;
         Ok(String::from_utf8_lossy(&tail).into_owned())
     };
     match OpenOptions::new().read(true).custom_flags(no_follow()).open(path) {
@@ -66,6 +70,22 @@ pub fn read_checkpoints(path: &Path) -> Result<Option<String>, LedgerError> {
     }
 }
 
+/// The notes in `text`, behind what was cut short. None of them was checked.
+pub(crate) fn notes(text: &str) -> Vec<String> {
+    let parts: Vec<&str> = text.split("\n\n").collect();
+    let note = |pair: &[&str]| {
+        let [body, signatures] = pair else { return None };
+        if !signatures.starts_with('\u{2014}') {
+            return None;
+        }
+        // A note begins on its third line from the end; what stands before is a note that was cut short.
+        let lines: Vec<&str> = body.trim_matches('\n').split('\n').collect();
+        let body = lines.get(lines.len().saturating_sub(3)..).unwrap_or_default().join("\n");
+        Some(format!("{body}\n\n{}\n", signatures.trim_end_matches('\n')))
+    };
+    parts.windows(2).filter_map(note).collect()
+}
+
 /// The largest checkpoint in `text` that `key` signed, with its note.
 ///
 /// # Errors
@@ -73,16 +93,7 @@ pub fn read_checkpoints(path: &Path) -> Result<Option<String>, LedgerError> {
 pub fn latest_checkpoint(text: &str, key: &VerifierKey) -> Result<(TreeHead, String), NoteError> {
     let mut latest: Option<(TreeHead, String)> = None;
     let mut refused = NoteError::Malformed("there is no signed note in it");
-    let parts: Vec<&str> = text.split("\n\n").collect();
-    for pair in parts.windows(2) {
-        let [body, signatures] = pair else { continue };
-        if !signatures.starts_with('\u{2014}') {
-            continue;
-        }
-        // A note begins on its third line from the end; what stands before is a note that was cut short.
-        let lines: Vec<&str> = body.trim_matches('\n').split('\n').collect();
-        let body = lines.get(lines.len().saturating_sub(3)..).unwrap_or_default().join("\n");
-        let note = format!("{body}\n\n{}\n", signatures.trim_end_matches('\n'));
+    for note in notes(text) {
         match open_checkpoint(&note, key) {
             Ok(head) if latest.as_ref().is_none_or(|(largest, _)| head.size > largest.size) => {
                 latest = Some((head, note));

@@ -310,6 +310,13 @@ impl Writer {
     }
 
     fn witness(&self, checkpoint: Option<&Checkpoint>) {
+        if let Some(checkpoint) = checkpoint {
+            for observer in self.observers() {
+                if let Observer::Checkpoint(observer) = observer {
+                    let _ = catch_unwind(AssertUnwindSafe(|| observer(checkpoint)));
+                }
+            }
+        }
         let Some((path, checkpoint)) = self.settings.witness_file.as_ref().zip(checkpoint) else { return };
         let trouble = witness::append(path, &checkpoint.note).err().map(|error| {
             let source = std::error::Error::source(&error).map(ToString::to_string).unwrap_or_default();

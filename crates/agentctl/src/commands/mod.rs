@@ -20,6 +20,8 @@ mod query;
 mod tools;
 mod undo;
 mod verify_ledger;
+mod witness;
+mod witnessed;
 
 use clap::Subcommand;
 
@@ -37,6 +39,7 @@ pub(crate) enum Command {
     VerifyLedger(verify_ledger::Arguments),
     Proof(proof::Arguments),
     Checkpoint(checkpoint::Arguments),
+    Witness(witness::Arguments),
     Tools(tools::Arguments),
     Memory(memory::Arguments),
     Change(change::Arguments),
@@ -60,6 +63,7 @@ pub(crate) async fn run(context: &mut Context, command: Command) -> Result<Exit,
         Command::VerifyLedger(arguments) => verify_ledger::run(context, &arguments),
         Command::Proof(arguments) => proof::run(context, &arguments).await,
         Command::Checkpoint(arguments) => checkpoint::run(context, &arguments).await,
+        Command::Witness(arguments) => witness::run(context, &arguments).await,
         Command::Tools(arguments) => tools::run(context, &arguments).await,
         Command::Memory(arguments) => memory::run(context, &arguments).await,
         Command::Change(arguments) => change::run(context, &arguments).await,

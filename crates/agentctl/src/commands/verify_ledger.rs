@@ -10,6 +10,7 @@ use clap::Args;
 use serde::Serialize;
 
 use super::key;
+use super::witnessed::{Departs, Witnessed, Witnesses};
 use crate::context::Context;
 use crate::error::{CliError, Exit};
 use crate::output::{Cell, Output, Style, Table, count, counted};
@@ -20,6 +21,9 @@ use crate::output::{Cell, Output, Style, Table, count, counted};
 /// reordered rows and duplicated ids, and says which event is the first that is not as it was recorded. What root did
 /// after the last checkpoint that was kept elsewhere cannot be found: keep one with `agentctl checkpoint --save`.
 ///
+/// With `--witness`, a ledger is whole only where as many witnesses as `--quorum` says have cosigned a checkpoint that it
+/// continues from; how many events came after it is said. Those that root rewrote before are found then.
+///
 /// With a trusted checkpoint only what came after it is read; `--full` reads all of it again.
 ///
 /// Exits with 0 when what was read is whole, with 1 when it is not, with 5 when it could not be checked. Reads only;
@@ -28,6 +32,7 @@ use crate::output::{Cell, Output, Style, Table, count, counted};
 #[command(after_help = "Examples:\n  \
     agentctl verify-ledger\n  \
     agentctl verify-ledger --full --trusted /mnt/stick/checkpoint --public-key /mnt/stick/ledger.vkey\n  \
+    agentctl verify-ledger --witness ./desk.vkey --witness ./office.vkey --quorum 2\n  \
     agentctl verify-ledger ./copy/ledger.db --json")]
 pub(crate) struct Arguments {
     /// The database, or the directory it is in
@@ -45,6 +50,8 @@ pub(crate) struct Arguments {
     /// Read every event, also those that the trusted checkpoint covers
     #[arg(long)]
     full: bool,
+    #[command(flatten)]
+    witnesses: Witnesses,
 }
 
 /// What was found, as `--json` shows it.
@@ -52,9 +59,21 @@ pub(crate) struct Arguments {
 #[serde(tag = "verdict", rename_all = "snake_case")]
 enum Verdict {
     /// Every event was read, and nothing speaks against the ledger.
-    Whole { path: PathBuf, report: Report },
+    Whole {
+        path: PathBuf,
+        report: Report,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        witnessed: Option<Witnessed>,
+    },
     /// Nothing speaks against the events after the trusted checkpoint; those it covers were not read.
-    WholeSinceTrusted { path: PathBuf, report: Report },
+    WholeSinceTrusted {
+        path: PathBuf,
+        report: Report,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        witnessed: Option<Witnessed>,
+    },
+    /// Nothing speaks against it, and too few witnesses for it.
+    NotWitnessed { path: PathBuf, report: Report, reason: String, witnessed: Witnessed },
     /// Something does.
     Tampered { path: PathBuf, reason: String, violation: Option<Violation> },
 }
@@ -64,7 +83,7 @@ pub(crate) fn run(context: &mut Context, arguments: &Arguments) -> Result<Exit, 
     let verdict = arguments.check(&path, &context.output)?;
     let exit = match &verdict {
         Verdict::Whole { .. } | Verdict::WholeSinceTrusted { .. } => Exit::Well,
-        Verdict::Tampered { .. } => Exit::NotWell,
+        Verdict::NotWitnessed { .. } | Verdict::Tampered { .. } => Exit::NotWell,
     };
     let output = &mut context.output;
     if output.json {
@@ -72,8 +91,21 @@ pub(crate) fn run(context: &mut Context, arguments: &Arguments) -> Result<Exit, 
         return Ok(exit);
     }
     match verdict {
-        Verdict::Whole { path, report } | Verdict::WholeSinceTrusted { path, report } => {
-            show_report(output, &path, &report, arguments)?;
+        Verdict::Whole { path, report, witnessed }
+        | Verdict::WholeSinceTrusted { path, report, witnessed } => {
+            show_report(output, &path, &report, witnessed.as_ref(), arguments)?;
+        }
+        Verdict::NotWitnessed { path, reason, witnessed, .. } => {
+            let headline = Cell::styled("The ledger is NOT witnessed", Style::Bad);
+            output.line(&[headline, Cell::new(format!(": {reason}."))])?;
+            let mut table = Table::fields();
+            table.field("ledger", path.display().to_string());
+            witnessed.show(&mut table);
+            output.table(&table)?;
+            output.note(
+                "Where witnesses have cosigned before, ledger.cosigned was cut or another ledger put in its place: ask \
+                 them (agentctl witness show). Else let them: agentctl witness run.",
+            );
         }
         Verdict::Tampered { path, reason, violation } => {
             show_tampering(output, &path, &reason, violation.as_ref())?;
@@ -115,6 +147,7 @@ impl Arguments {
                 Err(TrustedError::Unusable(error)) => return Err(error),
             },
         };
+        let checked_with = key.clone();
         let mut progress = output.progress("verifying");
         let mut report_progress = |at: agentos_ledger::Progress| progress.update(at.done, at.total);
         let mut options = VerifyOptions::default().reporting_to(&mut report_progress);
@@ -128,10 +161,23 @@ impl Arguments {
             options = options.reading_all();
         }
         match verify(path, options) {
-            Ok(report) if report.read < report.size => {
-                Ok(Verdict::WholeSinceTrusted { path: path.to_owned(), report })
+            Ok(report) => {
+                let path = path.to_owned();
+                let witnessed = match self.witnesses.check(&path, checked_with.as_ref(), &report)? {
+                    Ok(witnessed) => witnessed,
+                    Err(Departs { reason, violation }) => return tampered(reason, Some(violation)),
+                };
+                match witnessed {
+                    Some(witnessed) if witnessed.shortfall().is_some() => {
+                        let reason = witnessed.shortfall().unwrap_or_default();
+                        Ok(Verdict::NotWitnessed { path, report, reason, witnessed })
+                    }
+                    witnessed if report.read < report.size => {
+                        Ok(Verdict::WholeSinceTrusted { path, report, witnessed })
+                    }
+                    witnessed => Ok(Verdict::Whole { path, report, witnessed }),
+                }
             }
-            Ok(report) => Ok(Verdict::Whole { path: path.to_owned(), report }),
             Err(VerifyError::Violation(violation)) => tampered(violation.to_string(), Some(violation)),
             Err(VerifyError::Missing { .. }) => match evidence(path, trusted.is_some()) {
                 Some(evidence) => tampered(format!("the ledger's database is missing, but {evidence}"), None),
@@ -217,6 +263,7 @@ fn show_report(
     output: &mut Output,
     path: &Path,
     report: &Report,
+    witnessed: Option<&Witnessed>,
     arguments: &Arguments,
 ) -> Result<(), CliError> {
     // What was not read is not vouched for: its rows may have been edited since, which only reading them shows.
@@ -258,6 +305,9 @@ fn show_report(
     if report.clock_set_back > 0 {
         table.field("clock", format!("set back {}", counted(report.clock_set_back, "time")));
     }
+    if let Some(witnessed) = witnessed {
+        witnessed.show(&mut table);
+    }
     output.table(&table)?;
     if report.unsigned > 0 {
         let unsigned = counted(report.unsigned, "event");
@@ -265,7 +315,7 @@ fn show_report(
             "No checkpoint covers the last {unsigned}: root could have rewritten that unseen."
         ));
     }
-    if arguments.trusted.is_none() || arguments.public_key.is_none() {
+    if witnessed.is_none() && (arguments.trusted.is_none() || arguments.public_key.is_none()) {
         output.note(
             "This holds as far as the files here can be believed. Against a root who rewrote all of them, give a \
              checkpoint and a key that were kept elsewhere (--trusted, --public-key).",

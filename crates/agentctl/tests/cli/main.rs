@@ -19,3 +19,4 @@ mod support;
 mod terminal;
 mod tools;
 mod verify_ledger;
+mod witness;

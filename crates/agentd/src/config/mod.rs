@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use agentos_ledger::{MAX_WITNESSES, WitnessKey};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -76,6 +77,23 @@ pub(crate) struct Ledger {
     pub(crate) origin: Option<String>,
     /// A file outside the state directory that each checkpoint is appended to.
     pub(crate) checkpoint_file: Option<PathBuf>,
+    /// The public keys of the witnesses whose cosignatures are kept.
+    pub(crate) witnesses: Vec<String>,
+}
+
+impl Ledger {
+    /// The keys of the witnesses; nothing when one is no witness's key, one stands twice, or there are too many.
+    pub(crate) fn witness_keys(&self) -> Option<Vec<WitnessKey>> {
+        let mut keys: Vec<WitnessKey> = Vec::new();
+        for text in &self.witnesses {
+            let key: WitnessKey = text.parse().ok()?;
+            if keys.contains(&key) || keys.len() >= MAX_WITNESSES {
+                return None;
+            }
+            keys.push(key);
+        }
+        Some(keys)
+    }
 }
 
 /// Changes of the machine.
@@ -229,6 +247,12 @@ impl Config {
             return Some((
                 "ledger.checkpoint_file",
                 "outside state_directory: it is there to survive its loss",
+            ));
+        }
+        if self.ledger.witness_keys().is_none() {
+            return Some((
+                "ledger.witnesses",
+                "at most 16 different keys of witnesses, as `agentctl witness show` prints them",
             ));
         }
         let limits = &self.limits;

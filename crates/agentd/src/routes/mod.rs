@@ -2,6 +2,7 @@
 
 mod change;
 pub(crate) mod closed;
+mod cosign;
 pub(crate) mod documents;
 mod events;
 pub(crate) mod health;
@@ -22,7 +23,7 @@ use bytes::Bytes;
 use crate::app::App;
 use crate::problem::Refusal;
 
-const PATHS: [&str; 16] = [
+const PATHS: [&str; 18] = [
     "/approvals",
     "/catalog",
     "/changes",
@@ -31,6 +32,8 @@ const PATHS: [&str; 16] = [
     "/grants",
     "/health",
     "/ledger/checkpoint",
+    "/ledger/consistency",
+    "/ledger/cosignatures",
     "/ledger/diagnosis",
     "/memory/health",
     "/memory/ingest",
@@ -61,6 +64,8 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         .route("/events/stream", get(stream::follow))
         .route("/events/{id}/proof", get(events::proof))
         .route("/ledger/checkpoint", get(events::checkpoint))
+        .route("/ledger/consistency", get(cosign::consistency))
+        .route("/ledger/cosignatures", post(cosign::keep))
         .route("/ledger/diagnosis", get(events::diagnosis))
         .route("/memory/store", post(memory::store))
         .route("/memory/ingest", post(memory::ingest))

@@ -1,0 +1,188 @@
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+
+use agentos_api::event::EventFilter;
+use agentos_ledger::{Ledger, LedgerOptions, NewEvent};
+use serde_json::Value;
+
+use crate::support::{Agentd, Run, agentctl};
+
+const WITNESSES: [&str; 2] = ["one", "two"];
+
+/// An agentd that knows two witnesses, whose state is in `one` and `two`, and their keys.
+fn watched() -> (Agentd, [String; 2]) {
+    let mut agentd = Agentd::start();
+    let keys = WITNESSES.map(|name| {
+        let arguments =
+            ["witness", "init", "--name", &format!("witness.test/{name}"), "--state-dir", name, "--json"];
+        let run = agentd.run(&arguments).with(0);
+        assert!(run.stderr.contains("[ledger] witnesses = ["), "{}", run.stderr);
+        run.json()["key"].as_str().unwrap().to_owned()
+    });
+    agentd.stop();
+    let config = fs::read_to_string(agentd.path("agentd.toml")).unwrap();
+    fs::write(agentd.path("agentd.toml"), format!("{config}witnesses = {keys:?}\n")).unwrap();
+    agentd.start_again();
+    (agentd, keys)
+}
+
+fn witness(agentd: &Agentd, name: &str) -> Run {
+    agentd.run(&["witness", "run", "--once", "--state-dir", name, "--json"])
+}
+
+fn size(agentd: &Agentd) -> u64 {
+    agentd.run(&["checkpoint", "--json"]).with(0).json()["size"].as_u64().unwrap()
+}
+
+fn verify(agentd: &Agentd, keys: &[String], quorum: &str) -> Run {
+    let mut arguments = vec!["verify-ledger", "--state-dir", "state", "--quorum", quorum, "--json"];
+    for key in keys {
+        arguments.extend(["--witness", key]);
+    }
+    agentd.run(&arguments)
+}
+
+/// What root can do: the same ledger with one event told differently, every hash, the tree and all checkpoints made anew
+/// and signed with agentd's own key.
+fn rewrite(agentd: &Agentd) {
+    let (state, new) = (agentd.state(), agentd.path("rewritten"));
+    fs::create_dir(&new).unwrap();
+    for name in ["ledger.key", "ledger.vkey"] {
+        fs::copy(state.join(name), new.join(name)).unwrap();
+    }
+    // A beginning that was interrupted: the ledger is made with the key that is there.
+    fs::write(new.join("ledger.db.creating"), "").unwrap();
+    let old = Ledger::open(&LedgerOptions::new(&state, "test.example/ledger")).unwrap();
+    let ledger = Ledger::open(&LedgerOptions::new(&new, "test.example/ledger")).unwrap();
+    let filter = EventFilter {
+        after: Some(0),
+        limit: agentos_api::Bounded::new(1000).unwrap(),
+        ..EventFilter::default()
+    };
+    let page = old.page(&filter).unwrap();
+    assert!(page.next.is_none());
+    for event in page.events {
+        let payload: Value = serde_json::from_str(event.payload.get()).unwrap();
+        let mut data = payload["data"].clone();
+        if data["query"] == "kernel" {
+            data["query"] = "uptime".into();
+        }
+        ledger.append_blocking(NewEvent::new(event.kind, event.actor, &data).unwrap()).unwrap();
+    }
+    assert_eq!(ledger.public_key(), old.public_key());
+    drop((old, ledger));
+    for name in ["ledger.db-wal", "ledger.db-shm"] {
+        drop(fs::remove_file(state.join(name)));
+    }
+    fs::copy(new.join("ledger.db"), state.join("ledger.db")).unwrap();
+}
+
+#[test]
+fn a_ledger_that_root_rewrote_and_signed_anew_is_found_by_its_witnesses() {
+    let (mut agentd, keys) = watched();
+    for query in ["os", "kernel", "time"] {
+        agentd.run(&["query", query]).with(0);
+    }
+    let before = verify(&agentd, &keys, "2").with(1).json();
+    assert_eq!(before["verdict"], "not_witnessed");
+    for name in WITNESSES {
+        let round = witness(&agentd, name).with(0).json();
+        assert_eq!((&round["outcome"], &round["recorded"]), (&"cosigned".into(), &true.into()), "{round}");
+    }
+    agentd.run(&["query", "users"]).with(0);
+    let whole = verify(&agentd, &keys, "2").with(0).json();
+    assert_eq!(whole["verdict"], "whole");
+    let (all, vouched) = (&whole["report"]["size"], &whole["witnessed"]["size"]);
+    // The first witness's cosignature, the second's, and the question after them.
+    assert_eq!(whole["witnessed"]["unwitnessed"], 3, "{whole}");
+    assert_eq!(all.as_u64().unwrap() - vouched.as_u64().unwrap(), 3);
+    verify(&agentd, &keys, "3").with(2);
+    verify(&agentd, &keys[..1], "1").with(0);
+
+    agentd.stop();
+    verify(&agentd, &keys, "2").with(0);
+    rewrite(&agentd);
+    // In itself it is whole: nobody without the witnesses could tell.
+    agentd.run(&["verify-ledger", "--state-dir", "state", "--full"]).with(0);
+    let found = verify(&agentd, &keys, "2").with(1).json();
+    assert_eq!(found["verdict"], "tampered");
+    assert!(found["reason"].as_str().unwrap().contains("witness.test/"), "{found}");
+
+    agentd.start_again();
+    for name in WITNESSES {
+        let refused = witness(&agentd, name).with(7);
+        assert!(refused.stderr.contains("REFUSED"), "{}", refused.stderr);
+        let evidence: Vec<_> = fs::read_dir(agentd.path(name).join("refused")).unwrap().collect();
+        assert_eq!(evidence.len(), 1);
+        let text = fs::read_to_string(evidence[0].as_ref().unwrap().path()).unwrap();
+        assert_eq!(text.matches("\ntest.example/ledger\n").count(), 2, "{text}");
+        assert_eq!(
+            agentd.run(&["witness", "show", "--state-dir", name, "--json"]).with(1).json()["refused"],
+            1
+        );
+    }
+    // What the witnesses have is taken to the machine again: agentd sees that it is not what it signed.
+    let seen = fs::read_to_string(agentd.path("one").join("seen")).unwrap();
+    assert!(seen.contains("witness.test/one"));
+    // Without what was cosigned it does not pass either.
+    fs::remove_file(agentd.state().join("ledger.cosigned")).unwrap();
+    assert_eq!(verify(&agentd, &keys, "2").with(1).json()["verdict"], "not_witnessed");
+}
+
+#[test]
+fn a_witness_that_looks_does_not_make_the_ledger_grow() {
+    let (agentd, keys) = watched();
+    for name in WITNESSES {
+        witness(&agentd, name).with(0);
+    }
+    let grown = size(&agentd);
+    for _ in 0..3 {
+        for name in WITNESSES {
+            let round = witness(&agentd, name).with(0).json();
+            assert_eq!(
+                (&round["outcome"], &round["recorded"]),
+                (&"nothing_new".into(), &false.into()),
+                "{round}"
+            );
+        }
+    }
+    assert_eq!(size(&agentd), grown);
+    // What agentd lost is handed over again.
+    let mut agentd = agentd;
+    agentd.stop();
+    fs::remove_file(agentd.state().join("ledger.cosigned")).unwrap();
+    agentd.start_again();
+    for name in WITNESSES {
+        witness(&agentd, name).with(0);
+    }
+    verify(&agentd, &keys, "2").with(0);
+}
+
+#[test]
+fn agentd_takes_cosignatures_from_the_operator_and_from_witnesses_it_knows() {
+    let (agentd, _) = watched();
+    let agent = agentd.path("agent.sock").display().to_string();
+    let mut command = agentctl();
+    command.args(["--socket", &agent, "witness", "run", "--state-dir"]).arg(agentd.path("one"));
+    let refused = Run::of(&mut command).with(4);
+    assert!(refused.stderr.contains("on the operator's socket only"), "{}", refused.stderr);
+    agentd.run(&["witness", "init", "--name", "witness.test/three", "--state-dir", "three"]).with(0);
+    let unknown = witness(&agentd, "three").with(4);
+    assert!(unknown.stderr.contains("[ledger] witnesses"), "{}", unknown.stderr);
+    let events = agentd.run(&["events", "--json", "--type", "ledger.*"]).with(0).stdout;
+    assert!(
+        events.contains("ledger.cosigning_refused") && !events.contains("\"ledger.cosigned\""),
+        "{events}"
+    );
+}
+
+#[test]
+fn the_key_is_the_witnesses_alone_and_a_second_witness_does_not_replace_it() {
+    let (agentd, keys) = watched();
+    let mode = fs::metadata(agentd.path("one").join("witness.key")).unwrap().permissions().mode();
+    assert_eq!(mode & 0o7777, 0o600);
+    agentd.run(&["witness", "init", "--name", "other", "--state-dir", "one"]).with(5);
+    let shown = agentd.run(&["witness", "show", "--state-dir", "one", "--json"]).with(0).json();
+    assert_eq!(shown["key"], keys[0].as_str());
+    agentd.run(&["witness", "run", "--state-dir", "nowhere"]).with(5);
+}
