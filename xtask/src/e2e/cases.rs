@@ -19,9 +19,18 @@ pub(crate) struct Case {
 
 /// All turns, in the order in which they are taken. `newest` is the id of the newest event before the first of them.
 pub(crate) fn cases(machine: &Machine, newest: u64) -> Vec<Case> {
-    let query = |name: &str| ("system.query", format!("\"query\":\"{name}\""));
-    let systemd =
-        |fact: &str| if machine.systemd { fact.to_owned() } else { "systemd_unavailable".to_owned() };
+    let mut cases = of_the_machine(machine, newest);
+    cases.extend(of_memory_and_services(machine));
+    cases.extend(of_changes(machine));
+    cases
+}
+
+/// An event of the question `name`.
+fn query(name: &str) -> (&'static str, String) {
+    ("system.query", format!("\"query\":\"{name}\""))
+}
+
+fn of_the_machine(machine: &Machine, newest: u64) -> Vec<Case> {
     let word = &machine.word;
     vec![
         Case {
@@ -88,6 +97,14 @@ pub(crate) fn cases(machine: &Machine, newest: u64) -> Vec<Case> {
             holds: vec!["db_password = [masked: password]".to_owned(), machine.reversed()],
             records: vec![query("file")],
         },
+    ]
+}
+
+fn of_memory_and_services(machine: &Machine) -> Vec<Case> {
+    let systemd =
+        |fact: &str| if machine.systemd { fact.to_owned() } else { "systemd_unavailable".to_owned() };
+    let word = &machine.word;
+    vec![
         Case {
             person: &[],
             say: format!("Remember that the {word} is fed at seven"),
@@ -137,7 +154,7 @@ pub(crate) fn cases(machine: &Machine, newest: u64) -> Vec<Case> {
 
 /// What the person asks to be changed, and decides on: one change that waits and is approved, one that is denied, and one
 /// that is taken back.
-pub(crate) fn changes(machine: &Machine) -> Vec<Case> {
+fn of_changes(machine: &Machine) -> Vec<Case> {
     let waits = |number: u64| {
         vec![
             "waits for your yes; nothing is changed yet".to_owned(),

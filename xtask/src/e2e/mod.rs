@@ -14,7 +14,7 @@ use std::process::Command;
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::Value;
 
-use self::cases::{Case, cases, changes};
+use self::cases::{Case, cases};
 use self::ledger::Evidence;
 use self::machine::Machine;
 use crate::command::{output, root};
@@ -64,8 +64,7 @@ pub(crate) fn run(_: &Arguments) -> Result<()> {
 async fn test(stack: &mut Stack, binaries: &Binaries, runtime: &Runtime, machine: &Machine) -> Result<()> {
     the_gateway_is_confined(stack, runtime)?;
     let newest = stack.client().newest_event().await?;
-    let mut cases = cases(machine, newest);
-    cases.extend(changes(machine));
+    let cases = cases(machine, newest);
     every_registered_tool_is_called(&cases)?;
     let mut conversation = stack.conversation("e2e")?;
     for case in &cases {

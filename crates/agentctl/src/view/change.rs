@@ -90,18 +90,22 @@ fn effect(output: &mut Output, effect: &Effect) -> Result<(), CliError> {
     // Only line feeds divide it: a carriage return is a difference that has to be seen.
     let diff = effect.diff.as_deref().unwrap_or_default();
     for line in diff.strip_suffix('\n').unwrap_or(diff).split('\n').filter(|_| !diff.is_empty()) {
-        let style = match line.as_bytes() {
-            [b'+', b'+', b'+', ..] | [b'-', b'-', b'-', ..] | [b'@', ..] | [b'\\', ..] => Style::Dim,
-            [b'+', ..] => Style::Good,
-            [b'-', ..] => Style::Bad,
-            _ => Style::Plain,
-        };
-        output.source_line("    ", line, style)?;
+        output.source_line("    ", line, of_diff(line))?;
     }
     if let Some(why) = &effect.diff_omitted {
         output.line(&[Cell::styled("    not shown: ", Style::Warning), Cell::new(why)])?;
     }
     Ok(())
+}
+
+/// How a line of a diff looks. agentd's diffs have no lines of file names: what begins with `---` is a line that goes.
+fn of_diff(line: &str) -> Style {
+    match line.as_bytes() {
+        [b'+', ..] => Style::Good,
+        [b'-', ..] => Style::Bad,
+        [b'@' | b'\\', ..] => Style::Dim,
+        _ => Style::Plain,
+    }
 }
 
 /// A table of changes.
@@ -173,4 +177,25 @@ pub(crate) fn moment(clock: &Clock, text: &str) -> String {
 
 fn ago(clock: &Clock, text: &str) -> String {
     text.parse::<Timestamp>().map_or_else(|_| text.to_owned(), |moment| clock.relative(moment))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_comes_and_goes_is_told_apart_by_its_first_character_alone() {
+        for (line, style) in [
+            ("+x", Style::Good),
+            ("+++ x", Style::Good),
+            ("-x", Style::Bad),
+            ("--- a comment", Style::Bad),
+            ("@@ -1 +1 @@", Style::Dim),
+            ("\\ No newline at end of file", Style::Dim),
+            (" +x", Style::Plain),
+            ("", Style::Plain),
+        ] {
+            assert_eq!(of_diff(line), style, "{line}");
+        }
+    }
 }
