@@ -61,6 +61,14 @@ pub fn document() -> Value {
             );
         },
     );
+    changes(&mut paths);
+    ledger(&mut paths);
+    memory(&mut paths);
+    paths.finish()
+}
+
+/// What changes the machine, and who says yes.
+fn changes(paths: &mut Paths) {
     paths.post(
         "/system/mutate",
         "One change, or several as one: planned, judged by the policy, made or waiting; each step an event before it happens.",
@@ -108,6 +116,10 @@ pub fn document() -> Value {
         document.number_in_path("id");
         document.answers::<GrantList>();
     });
+}
+
+/// The record, and what shows that it is whole.
+fn ledger(paths: &mut Paths) {
     paths.get("/events/log", "A page of the ledger.", |document| {
         document.parameters_of::<EventFilter>();
         document.answers::<EventPage>();
@@ -154,6 +166,10 @@ pub fn document() -> Value {
             document.answers::<Diagnosis>();
         },
     );
+}
+
+/// The memory.
+fn memory(paths: &mut Paths) {
     paths.post("/memory/store", "Remember something.", |document| {
         document.takes::<StoreRequest>();
         document.answers::<StoreResponse>();
@@ -169,7 +185,6 @@ pub fn document() -> Value {
     paths.get("/memory/health", "The state of the memory.", |document| {
         document.answers::<MemoryHealth>();
     });
-    paths.finish()
 }
 
 /// The paths written so far, and the definitions that their schemas refer to.

@@ -149,7 +149,7 @@ impl CosignedFile {
         sync_parent(&self.path)?;
         let mut latest: Vec<&str> = self.latest.iter().map(|known| known.note.as_str()).collect();
         latest.dedup();
-        write_whole(&self.path, &latest.iter().map(|note| format!("{note}\n")).collect::<String>(), 0o600)
+        write_whole(&self.path, &format!("{}\n", latest.join("\n")), 0o644)
     }
 }
 
