@@ -150,7 +150,7 @@ impl CosignedFile {
         let mut latest: Vec<&str> = self.latest.iter().map(|known| known.note.as_str()).collect();
         latest.dedup();
         let notes: String = latest.iter().flat_map(|note| [*note, "\n"]).collect();
-        write_whole(&self.path, &notes, 0o600)
+        write_whole(&self.path, &notes, 0o644)
     }
 }
 

@@ -52,7 +52,7 @@ enum Command {
 
 #[derive(Debug, Args)]
 struct Directory {
-    /// Where the witness's key and memory are; without it `agentos/witness` in $XDG_STATE_HOME or ~/.local/state
+    /// Where the witness's key and memory are; without it `agentos/witness` in `$XDG_STATE_HOME` or `~/.local/state`
     #[arg(long, value_name = "DIRECTORY")]
     state_dir: Option<PathBuf>,
 }
@@ -184,18 +184,17 @@ fn cosign_error(error: &CosignError) -> CliError {
 }
 
 async fn init(context: &mut Context, arguments: &Init) -> Result<Exit, CliError> {
-    let ledger = match &arguments.public_key {
-        Some(text) => key::parse(text)?,
-        None => {
-            let checkpoint = context.client().checkpoint().await?;
-            context.output.note(
+    let ledger = if let Some(text) = &arguments.public_key {
+        key::parse(text)?
+    } else {
+        let checkpoint = context.client().checkpoint().await?;
+        context.output.note(
                 "The ledger's key was asked of agentd and is believed from now on: compare it with ledger.vkey there.",
             );
-            checkpoint
-                .public_key
-                .parse()
-                .map_err(|error| CliError::new("agentd's public key cannot be used").because(&error))?
-        }
+        checkpoint
+            .public_key
+            .parse()
+            .map_err(|error| CliError::new("agentd's public key cannot be used").because(&error))?
     };
     let name = match &arguments.name {
         Some(name) => name.clone(),
@@ -267,7 +266,7 @@ async fn watch(context: &mut Context, arguments: &Run) -> Result<Exit, CliError>
             Ok(round) => tell(&mut context.output, &round)?,
             // It may come back; a refusal, and what is wrong here, does not pass by itself.
             Err(CliError::Failed(failure, Exit::Unreachable | Exit::Refused)) => {
-                context.output.failure(&failure)
+                context.output.failure(&failure);
             }
             Err(error) => return Err(error),
         }

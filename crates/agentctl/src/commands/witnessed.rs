@@ -166,7 +166,7 @@ impl Witnessed {
                 table.field("witnessed", said);
             }
             None => {
-                table.field("witnessed", Cell::styled(format!("no event by {}", self.quorum), Style::Bad))
+                table.field("witnessed", Cell::styled(format!("no event by {}", self.quorum), Style::Bad));
             }
         }
     }
