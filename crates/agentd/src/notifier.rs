@@ -65,7 +65,7 @@ impl Notifier {
                 Ok(Ok(status)) => tracing::warn!("approvals.notify failed: {status}"),
                 Ok(Err(error)) => tracing::warn!("approvals.notify failed: {error}"),
                 Err(_) => {
-                    tracing::warn!("approvals.notify took longer than {} s, and was ended", TIME.as_secs())
+                    tracing::warn!("approvals.notify took longer than {} s, and was ended", TIME.as_secs());
                 }
             }
         });

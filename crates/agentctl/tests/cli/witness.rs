@@ -126,7 +126,7 @@ fn a_ledger_that_root_rewrote_and_signed_anew_is_found_by_its_witnesses() {
         );
     }
     // Who looks again and again ends there, too.
-    agentd.run(&["witness", "run", "--every", "1s", "--state-dir", "one"]).with(6);
+    agentd.run(&["witness", "run", "--every", "1s", "--state-dir", "one"]).with(7);
     // Without what was cosigned it does not pass either.
     fs::remove_file(agentd.state().join("ledger.cosigned")).unwrap();
     assert_eq!(verify(&agentd, &keys, "2").with(1).json()["verdict"], "not_witnessed");

@@ -165,7 +165,7 @@ const fn spend(dry_run: bool, bytes: u64) -> Spend {
 /// Bytes of content that a request brings.
 fn content_bytes(request: &MutateRequest) -> u64 {
     let all = request.steps.iter().map(|step| &step.args).chain([&request.args]);
-    all.flat_map(|args| args.get("content"))
+    all.filter_map(|args| args.get("content"))
         .filter_map(|content| content.as_str())
         .map(|text| text.len() as u64)
         .sum()
