@@ -1,6 +1,7 @@
 //! The package's life on a machine: installed, set up, used, disturbed, upgraded, booted again, removed. The statements
 //! build on one another, in the order in which an administrator would come across them.
 
+mod changes;
 mod gateway;
 mod install;
 mod load;
@@ -35,6 +36,12 @@ const CHECKS: &[Check] = &[
     ("agentd is ready before the gateway starts", gateway::starts_after_agentd),
     ("the gateway is confined", gateway::is_confined),
     ("a person in the operators' group has a turn with the agent, on the record", gateway::turn),
+    ("a change of the agent's waits, is made by a person's yes, and is taken back", changes::approved),
+    (
+        "what may lock somebody out is taken back by itself, also when agentd hangs",
+        changes::taken_back_by_itself,
+    ),
+    ("what is confirmed stays", changes::confirmed),
     ("a gateway that is killed is back", gateway::killed_and_back),
     ("agentd is stopped and started, and the gateway goes on", trouble::stopped_and_started),
     ("an agentd that is killed is back, and its ledger goes on", trouble::killed_and_back),
