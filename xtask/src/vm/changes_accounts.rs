@@ -1,18 +1,17 @@
 //! Changes of accounts and of the packet filter, in a machine with its own tools to look at what became of them.
 
 use std::path::Path;
-use std::process::Command;
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
-use serde_json::{Value, json};
+use anyhow::{Result, ensure};
+use serde_json::json;
 
 use super::ask::expect;
-use super::nspawn::{Disk, Guest, Share};
+use super::change_once::{self, make, undo};
+use super::nspawn::{Disk, Guest};
 use super::tally::{Tally, wait_for};
-use crate::command::{self, root};
+use crate::command::root;
 
-const PROGRAM: &str = "/change_once";
 type Check = fn(&Guest) -> Result<()>;
 
 const ON: [(&str, Check); 3] = [
@@ -29,30 +28,12 @@ pub(super) fn run(image: &Path, tally: &mut Tally) -> Result<()> {
     if !ON.iter().any(|(statement, _)| tally.takes(statement)) {
         return Ok(());
     }
-    command::run(
-        Command::new("cargo")
-            .args(["build", "--package=agentos-system", "--example=change_once"])
-            .current_dir(root()),
-    )?;
-    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), Into::into);
-    let program = target.join("debug/examples/change_once");
     let disk = Disk::new()?;
-    let guest = Guest::boot(image, &disk, &[Share { from: program, to: PROGRAM }])?;
+    let guest = change_once::boot(image, &disk)?;
     for (statement, check) in ON {
         tally.test(statement, || check(&guest));
     }
     guest.power_off()
-}
-
-/// Makes a change and gives its plan.
-fn make(guest: &Guest, folder: &str, mutation: &str, args: &Value) -> Result<Value> {
-    guest.shell(&format!("mkdir -p {folder}"))?;
-    let said = guest.run(&[PROGRAM, "make", folder, mutation, &args.to_string()])?;
-    serde_json::from_str(&said).with_context(|| said)
-}
-
-fn undo(guest: &Guest, folder: &str) -> Result<String> {
-    guest.run(&[PROGRAM, "undo", folder])
 }
 
 fn user(guest: &Guest) -> Result<()> {

@@ -4,7 +4,7 @@ use anyhow::Result;
 use clap::Args;
 
 use super::tally::Tally;
-use super::{changes_accounts, image, life, queries};
+use super::{changes_accounts, changes_services, image, life, queries};
 use crate::package;
 
 /// Which statements, and how.
@@ -21,16 +21,22 @@ pub(crate) struct Arguments {
     dev: bool,
 }
 
-/// Builds the package, boots a machine for the queries and one for the package's life, and tests what is said of them.
+/// Boots machines for changes, for the queries and for the package's life, and tests what is said of them. The package is built
+/// where a statement needs it.
 ///
 /// # Errors
 /// How many statements do not hold; each is printed with what was found instead.
 pub(super) fn run(arguments: &Arguments) -> Result<()> {
-    let package = package::debian(None, arguments.dev)?;
-    let newer = package::debian(Some("newer"), arguments.dev)?;
     let image = image::prepare()?;
     let mut tally = Tally::of(arguments.only.as_deref());
     changes_accounts::run(&image, &mut tally)?;
+    changes_services::run(&image, &mut tally)?;
+    // Only what needs the package waits for it.
+    if !queries::is_asked(&tally, arguments.measure) && !life::is_asked(&tally) {
+        return tally.close();
+    }
+    let package = package::debian(None, arguments.dev)?;
+    let newer = package::debian(Some("newer"), arguments.dev)?;
     queries::run(&image, &package, &mut tally, arguments.measure)?;
     life::run(&image, &package, &newer, &mut tally)?;
     tally.close()

@@ -7,7 +7,7 @@ use agentos_objects::{Objects, Options};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use super::{ChangeError, Context, Made, Prepared, Progress, Undone};
+use super::{ChangeError, Context, Made, Prepared, Progress, Script, Undone};
 use crate::machine::{Machine, MachineOptions, Viewer};
 
 /// A machine whose own files are in a temporary folder.
@@ -63,6 +63,9 @@ impl Bench {
         let (prepared, batch) = self.machine.plan(&steps, &viewer, self.objects.batch())?;
         self.number.set(self.number.get() + 1);
         batch.commit(self.number.get()).unwrap();
+        // What is carried out is what was kept of it.
+        let kept = serde_json::to_vec(&prepared.script).unwrap();
+        assert_eq!(serde_json::from_slice::<Script>(&kept).unwrap(), prepared.script);
         Ok(prepared)
     }
 

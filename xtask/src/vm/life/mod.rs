@@ -63,6 +63,11 @@ const CHECKS: &[Check] = &[
     ("purging keeps the ledger and nothing else", removal::purge),
 ];
 
+/// Whether anything of this is asked for.
+pub(super) fn is_asked(tally: &Tally) -> bool {
+    [CHECKS, script::CHECKS].iter().any(|checks| checks.iter().any(|(statement, _)| tally.takes(statement)))
+}
+
 /// Boots a machine and goes through its life; then another, for the script that people install with.
 ///
 /// # Errors

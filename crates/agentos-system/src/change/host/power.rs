@@ -38,6 +38,8 @@ impl Scheduled {
 /// The end of the machine is scheduled, or not any more.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Power {
+    /// `kind` is the transition's own, where it is kept.
+    #[serde(rename = "end")]
     pub(crate) kind: Scheduled,
     /// Whether it shall be scheduled.
     pub(crate) scheduled: bool,
@@ -162,5 +164,20 @@ impl Transit for Power {
                 self.delay_seconds / 60
             )
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::change::transition::Transition;
+
+    #[test]
+    fn what_is_kept_of_it_is_read_again() {
+        let power =
+            Power { kind: Scheduled::Reboot, scheduled: true, delay_seconds: 60, boot: "a".to_owned() };
+        let power = Transition::Power(power);
+        let kept = serde_json::to_string(&power).unwrap();
+        assert_eq!(serde_json::from_str::<Transition>(&kept).unwrap(), power, "{kept}");
     }
 }

@@ -1,7 +1,7 @@
 //! A setting of the kernel's: one file below `/proc/sys`.
 
 use agentos_api::change::Effect;
-use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, openat, openat2};
+use rustix::fs::{CWD, Mode, OFlags, PROC_SUPER_MAGIC, ResolveFlags, fstatfs, openat, openat2};
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
@@ -32,18 +32,20 @@ pub(crate) fn normal(value: &str) -> String {
     value.split_ascii_whitespace().collect::<Vec<_>>().join(" ")
 }
 
-/// Opens the file of a setting: below `/proc/sys`, in the same file system, and through no link.
+/// Opens the file of a setting: below `/proc/sys`, of the kernel's own file system, and through no link. Other mounts of that
+/// file system may lie in the way: a container has `/proc/sys` read-only and `/proc/sys/net` not.
 fn open(name: &str, flags: OFlags) -> Result<rustix::fd::OwnedFd, Errno> {
     let root = openat(CWD, c"/proc/sys", OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
     let path = path_of(name);
     let below = path.strip_prefix("/proc/sys/").unwrap_or(&path);
-    openat2(
+    let descriptor = openat2(
         root,
         below,
         flags | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK,
         Mode::empty(),
-        ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_XDEV,
-    )
+        ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS,
+    )?;
+    if fstatfs(&descriptor)?.f_type == PROC_SUPER_MAGIC { Ok(descriptor) } else { Err(Errno::XDEV) }
 }
 
 /// The value of a setting.

@@ -1,0 +1,78 @@
+//! A machine with the program that plans, makes and takes back changes without agentd.
+
+use std::path::Path;
+use std::process::Command;
+
+use anyhow::{Context, Result, bail};
+use serde_json::Value;
+
+use super::nspawn::{Disk, Guest, Share};
+use crate::command::{self, root};
+
+/// The program, in the machine.
+pub(super) const PROGRAM: &str = "/change_once";
+
+/// Builds the program and boots a machine that has it.
+///
+/// # Errors
+/// When it cannot be built, or the machine does not come up.
+pub(super) fn boot(image: &Path, disk: &Disk) -> Result<Guest> {
+    command::run(
+        Command::new("cargo")
+            .args(["build", "--package=agentos-system", "--example=change_once"])
+            .current_dir(root()),
+    )?;
+    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), Into::into);
+    let program = target.join("debug/examples/change_once");
+    Guest::boot(image, disk, &[Share { from: program, to: PROGRAM }])
+}
+
+/// Plans one step, or plans and makes it (`act`), and gives the plan.
+fn step(guest: &Guest, act: &str, folder: &str, mutation: &str, args: &Value) -> Result<Value> {
+    guest.shell(&format!("mkdir -p {folder}"))?;
+    let said = guest.run(&[PROGRAM, act, folder, mutation, &args.to_string()])?;
+    serde_json::from_str(&said).with_context(|| said)
+}
+
+/// Plans a step, for [`run`] with `apply`, and gives its plan.
+///
+/// # Errors
+/// Why it is refused.
+pub(super) fn plan(guest: &Guest, folder: &str, mutation: &str, args: &Value) -> Result<Value> {
+    step(guest, "plan", folder, mutation, args)
+}
+
+/// Plans and makes a step, and gives its plan.
+///
+/// # Errors
+/// Why it is refused, or what failed.
+pub(super) fn make(guest: &Guest, folder: &str, mutation: &str, args: &Value) -> Result<Value> {
+    step(guest, "make", folder, mutation, args)
+}
+
+/// Takes back what was made last in that folder.
+///
+/// # Errors
+/// Why it is refused, or what failed.
+pub(super) fn undo(guest: &Guest, folder: &str) -> Result<String> {
+    run(guest, "undo", folder)
+}
+
+/// Another act of the program.
+///
+/// # Errors
+/// What failed.
+pub(super) fn run(guest: &Guest, act: &str, folder: &str) -> Result<String> {
+    guest.run(&[PROGRAM, act, folder])
+}
+
+/// Why something failed that has to.
+///
+/// # Errors
+/// When it did not.
+pub(super) fn reason<T: std::fmt::Debug>(outcome: Result<T>) -> Result<String> {
+    match outcome {
+        Ok(done) => bail!("it was done: {done:?}"),
+        Err(error) => Ok(format!("{error:#}")),
+    }
+}
