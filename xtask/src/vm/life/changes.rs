@@ -47,7 +47,7 @@ pub(super) fn taken_back_by_itself(machine: &mut Machine) -> Result<()> {
         let now = machine.read(KEYS)?;
         if now == before { Ok(()) } else { bail!("{now:?}") }
     })?;
-    let change = change(machine, number)?;
+    let change = shown(machine, number)?;
     expect(change["status"] == "undone", "it says that nobody confirmed", &change)?;
     // The same with an agentd that hangs: what is outside of it sees to it.
     let number = remove_key(machine)?;
@@ -57,7 +57,7 @@ pub(super) fn taken_back_by_itself(machine: &mut Machine) -> Result<()> {
         if now == before { Ok(()) } else { bail!("{now:?}") }
     })?;
     machine.agentd_answers()?;
-    let change = change(machine, number)?;
+    let change = shown(machine, number)?;
     expect(change["status"] == "undone", "and it is on the record", &change)?;
     machine.ledger_is_whole()
 }
@@ -67,7 +67,7 @@ pub(super) fn confirmed(machine: &mut Machine) -> Result<()> {
     let (status, said) = machine.tried(&format!("agentctl approvals confirm {number} 2>&1"))?;
     expect(status == 0, "it is confirmed", &said)?;
     std::thread::sleep(Duration::from_secs(7));
-    let change = change(machine, number)?;
+    let change = shown(machine, number)?;
     expect(change["status"] == "applied", "it stays", &change)?;
     expect(!machine.read(KEYS)?.contains("erin@desk"), "the key stays away", &number)?;
     let timers = machine.shell("systemctl list-timers --all --no-legend 'agentos-take-back-*'")?;
@@ -99,7 +99,7 @@ fn newest(machine: &Machine) -> Result<u64> {
     number.ok_or_else(|| anyhow::anyhow!("no change in {list}"))
 }
 
-fn change(machine: &Machine, number: u64) -> Result<Value> {
+fn shown(machine: &Machine, number: u64) -> Result<Value> {
     let text = machine.guest().run(&["agentctl", "changes", "show", &number.to_string(), "--json"])?;
     Ok(serde_json::from_str(&text)?)
 }
