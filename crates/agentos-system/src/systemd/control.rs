@@ -57,6 +57,9 @@ pub(crate) struct Look {
     pub(crate) tasks: Option<u64>,
     /// How it last ended, in systemd's word, and with which status: `exit-code (3)`.
     pub(crate) result: Option<String>,
+    /// How the last reload of it ended, in systemd's word, where it did not go well: that leaves the service running, and
+    /// `result` as it was.
+    pub(crate) reload_result: Option<String>,
 }
 
 /// Whether a unit runs.
@@ -136,6 +139,7 @@ fn of(unit: &Properties, kind: &Properties) -> Look {
         triggered_by: unit.texts("TriggeredBy", MAX_NAMES),
         tasks: kind.number("TasksCurrent"),
         result,
+        reload_result: kind.text("ReloadResult").filter(|result| result != "success"),
     }
 }
 
