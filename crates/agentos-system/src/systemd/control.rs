@@ -1,6 +1,7 @@
 //! What changes of units need of systemd: one unit as it stands, and jobs that are queued and waited for.
 
 use std::collections::BTreeSet;
+use std::fmt::Write as _;
 use std::time::{Duration, Instant};
 
 use zbus::OwnedObjectPath;
@@ -19,6 +20,7 @@ const LONGEST_PAUSE: Duration = Duration::from_millis(250);
 
 /// A unit, as it stands.
 #[derive(Clone, Debug, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "facts that have nothing to do with each other")]
 pub(crate) struct Look {
     /// Its main name; others are aliases.
     pub(crate) id: String,
@@ -118,10 +120,7 @@ fn of(unit: &Properties, kind: &Properties) -> Look {
         load_state: text("LoadState"),
         active_state: text("ActiveState"),
         sub_state: text("SubState"),
-        invocation: unit
-            .bytes("InvocationID")
-            .filter(|id| !id.is_empty())
-            .map(|id| id.iter().map(|byte| format!("{byte:02x}")).collect()),
+        invocation: unit.bytes("InvocationID").filter(|id| !id.is_empty()).map(|id| hexadecimal(&id)),
         changed: unit.number("StateChangeTimestampMonotonic").unwrap_or_default(),
         fragment: unit.text("FragmentPath"),
         drop_ins: unit.texts("DropInPaths", MAX_NAMES),
@@ -141,6 +140,13 @@ fn of(unit: &Properties, kind: &Properties) -> Look {
         result,
         reload_result: kind.text("ReloadResult").filter(|result| result != "success"),
     }
+}
+
+fn hexadecimal(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
 }
 
 /// What systemd is told to do with a unit.

@@ -1,4 +1,4 @@
-//! A signal to a process, by a descriptor of that process and no other (pidfd_open(2)).
+//! A signal to a process, by a descriptor of that process and no other (`pidfd_open(2)`).
 
 use agentos_api::change::Effect;
 use agentos_api::mutation::process::SignalName;
@@ -13,6 +13,7 @@ use crate::procfs::{Proc, stat};
 
 /// A signal is sent.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(clippy::struct_field_names, reason = "a signal is what is sent")]
 pub(crate) struct Signal {
     pub(crate) pid: u32,
     /// When it started, in ticks after the machine did: with the number, which process it is.
@@ -100,10 +101,9 @@ impl Transit for Signal {
         };
         let halted = state == b'T';
         Ok(match self.signal {
-            SignalName::Kill => Position::Before,
             SignalName::Stop if halted => Position::After,
             SignalName::Cont if !halted => Position::After,
-            SignalName::Stop | SignalName::Cont => Position::Before,
+            SignalName::Kill | SignalName::Stop | SignalName::Cont => Position::Before,
             // It may have been sent, and the process go on all the same.
             _ => Position::Unknowable,
         })

@@ -13,7 +13,7 @@ use crate::change::transition::{Irreversible, Position, Transit};
 use crate::systemd::control::{self, Look, Running, Verb};
 
 /// How long an act may take.
-const TIME: Duration = Duration::from_secs(60);
+const TIME: Duration = Duration::from_mins(1);
 const STAY_TIME: Duration = Duration::from_millis(250);
 
 /// What is done with a unit.

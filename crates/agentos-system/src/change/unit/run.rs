@@ -15,7 +15,7 @@ use crate::systemd::control::{self, Look, Running, Told, Verb};
 
 /// How long systemd may take. A unit that does not end is killed by systemd after its own `TimeoutStopSec=`, 90 s where it
 /// says nothing; that long nobody waits here.
-const START_TIME: Duration = Duration::from_secs(60);
+const START_TIME: Duration = Duration::from_mins(1);
 const STOP_TIME: Duration = Duration::from_secs(30);
 /// What a unit that was started is given to fail at once.
 const STAY_TIME: Duration = Duration::from_millis(250);
@@ -73,12 +73,11 @@ impl UnitRun {
             (Running::Yes, Run::Stopped) => {
                 Position::Elsewhere(format!("{}, started anew since", look.state()))
             }
-            (Running::No, Run::Stopped) => Position::After,
             (Running::No, Run::Running) => Position::Before,
             (Running::Yes, Run::Running) if self.invocation.is_some() && same_run => {
                 Position::Elsewhere(format!("{}, as before", look.state()))
             }
-            (Running::Yes, Run::Running) => Position::After,
+            (Running::No, Run::Stopped) | (Running::Yes, Run::Running) => Position::After,
         }
     }
 
