@@ -13,15 +13,18 @@ use super::tally::{Tally, wait_for};
 
 type Check = fn(&Guest) -> Result<()>;
 
-const ON: [(&str, Check); 15] = [
+const ON: [(&str, Check); 18] = [
     ("a service that is stopped is started by the undo, with those that were stopped with it", stopped),
     ("a service that is started is stopped by the undo", started),
     ("a service that fails at its start is told as such", failing),
+    ("a service that runs once has run, and how far is not guessed", once),
     ("a service that is enabled is enabled as systemctl says, and disabled by the undo", enabled),
     ("a service that is disabled is enabled by the undo, by the same links", disabled),
     ("a masked service cannot be started, and can after the undo", masked),
     ("a restart is a restart", restarted),
     ("a reload reaches the service, and leaves it running", reloaded),
+    ("a restart that fails is told with what is left", broken),
+    ("a reload that fails is told, and leaves the service running", unread),
     ("a service that hangs when it is stopped is told as such, in time", hanging),
     ("a plan made before somebody else stopped the service is refused", stale),
     ("a host name is the machine's, and goes back", hostname),
@@ -43,6 +46,9 @@ unit two.service \"[Unit]\\nRequires=one.service\\nAfter=one.service\\n$run\"
 unit reads.service \"${run}ExecReload=/bin/sh -c 'echo read >>/run/reads'\\n\"
 unit hangs.service \"${run}ExecStop=/bin/sleep 55\\nTimeoutStopSec=120\\n\"
 unit slow.service \"${run}ExecStop=/bin/sleep 4\\n\"
+unit once.service '[Service]\\nType=oneshot\\nExecStart=/bin/sh -c \"echo ran >>/run/ran\"\\n'
+unit loops.service '[Service]\\nExecStart=/bin/false\\nRestart=always\\nRestartSec=20\\n'
+unit breaks.service \"${run}ExecStartPre=/usr/bin/test ! -e /run/broken\\nExecReload=/bin/false\\n\"
 unit fails.service '[Service]\\nExecStart=/bin/false\\n'
 mkdir -p /usr/local/lib/systemd/system
 unit /usr/local/lib/systemd/system/vendor.service \"$run[Install]\\nWantedBy=multi-user.target\\n\"
@@ -115,8 +121,22 @@ fn started(guest: &Guest) -> Result<()> {
 fn failing(guest: &Guest) -> Result<()> {
     let why = reason(make(guest, "/run/fails", "service.start", &json!({"unit": "fails"})))?;
     expect(why.contains("taken back") && why.contains("exit-code (1)"), "the reason", &why)?;
-    guest.shell("systemctl reset-failed fails")?;
+    // One that systemd would start again and again is not left at that.
+    let why = reason(make(guest, "/run/fails", "service.start", &json!({"unit": "loops"})))?;
+    expect(why.contains("taken back") && why.contains("auto-restart"), "the reason", &why)?;
+    expect(states(guest, "loops")? != "activating", "what is left", &states(guest, "loops")?)?;
+    guest.shell("systemctl reset-failed")?;
     Ok(())
+}
+
+fn once(guest: &Guest) -> Result<()> {
+    let plan = plan(guest, "/run/once", "service.start", &json!({"unit": "once"}))?;
+    expect(plan["undo"].to_string().contains("impossible"), "undo", &plan["undo"])?;
+    act(guest, "apply", "/run/once")?;
+    guest.shell("test \"$(cat /run/ran)\" = ran")?;
+    // systemd may have forgotten the unit since.
+    let found = act(guest, "progress", "/run/once")?;
+    expect(found.trim() == "All" || found.contains("cannot be told"), "progress", &found)
 }
 
 fn enabled(guest: &Guest) -> Result<()> {
@@ -212,6 +232,32 @@ fn reloaded(guest: &Guest) -> Result<()> {
     let why = reason(plan(guest, "/run/reload2", "service.reload", &json!({"unit": "one"})))?;
     expect(why.contains("service.restart"), "the reason", &why)?;
     guest.shell("systemctl stop reads one")?;
+    Ok(())
+}
+
+fn broken(guest: &Guest) -> Result<()> {
+    guest.shell("systemctl start breaks")?;
+    plan(guest, "/run/broken1", "service.restart", &json!({"unit": "breaks"}))?;
+    guest.shell("touch /run/broken")?;
+    let why = reason(act(guest, "apply", "/run/broken1"))?;
+    expect(why.contains("stuck") && why.contains("because of exit-code"), "the reason", &why)?;
+    let left =
+        why.split_once("left: ").is_some_and(|(_, left)| left.contains("unit breaks.service is failed"));
+    expect(left, "what is left", &why)?;
+    guest.shell("rm /run/broken")?;
+    // It is started by a restart, as systemctl does.
+    make(guest, "/run/broken1", "service.restart", &json!({"unit": "breaks"}))?;
+    are(guest, "breaks", "active")?;
+    guest.shell("systemctl stop breaks")?;
+    Ok(())
+}
+
+fn unread(guest: &Guest) -> Result<()> {
+    guest.shell("systemctl start breaks")?;
+    let why = reason(make(guest, "/run/unread", "service.reload", &json!({"unit": "breaks"})))?;
+    expect(why.contains("taken back") && why.contains("did not read its configuration"), "the reason", &why)?;
+    are(guest, "breaks", "active")?;
+    guest.shell("systemctl stop breaks")?;
     Ok(())
 }
 

@@ -1,6 +1,7 @@
 //! What changes of units need of systemd: one unit as it stands, and jobs that are queued and waited for.
 
 use std::collections::BTreeSet;
+use std::fmt::Write as _;
 use std::time::{Duration, Instant};
 
 use zbus::OwnedObjectPath;
@@ -19,7 +20,7 @@ const LONGEST_PAUSE: Duration = Duration::from_millis(250);
 
 /// A unit, as it stands.
 #[derive(Clone, Debug, Default)]
-#[expect(clippy::struct_excessive_bools, reason = "systemd's own properties")]
+#[expect(clippy::struct_excessive_bools, reason = "facts that have nothing to do with each other")]
 pub(crate) struct Look {
     /// Its main name; others are aliases.
     pub(crate) id: String,
@@ -58,6 +59,9 @@ pub(crate) struct Look {
     pub(crate) tasks: Option<u64>,
     /// How it last ended, in systemd's word, and with which status: `exit-code (3)`.
     pub(crate) result: Option<String>,
+    /// How the last reload of it ended, in systemd's word, where it did not go well: that leaves the service running, and
+    /// `result` as it was.
+    pub(crate) reload_result: Option<String>,
 }
 
 /// Whether a unit runs.
@@ -116,7 +120,7 @@ fn of(unit: &Properties, kind: &Properties) -> Look {
         load_state: text("LoadState"),
         active_state: text("ActiveState"),
         sub_state: text("SubState"),
-        invocation: unit.bytes("InvocationID").filter(|id| !id.is_empty()).map(hexadecimal),
+        invocation: unit.bytes("InvocationID").filter(|id| !id.is_empty()).map(|id| hexadecimal(&id)),
         changed: unit.number("StateChangeTimestampMonotonic").unwrap_or_default(),
         fragment: unit.text("FragmentPath"),
         drop_ins: unit.texts("DropInPaths", MAX_NAMES),
@@ -134,7 +138,15 @@ fn of(unit: &Properties, kind: &Properties) -> Look {
         triggered_by: unit.texts("TriggeredBy", MAX_NAMES),
         tasks: kind.number("TasksCurrent"),
         result,
+        reload_result: kind.text("ReloadResult").filter(|result| result != "success"),
     }
+}
+
+fn hexadecimal(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
 }
 
 /// What systemd is told to do with a unit.
@@ -241,14 +253,5 @@ fn tell<T>(machine: &Machine, work: &impl AsyncFn(Manager<'_>) -> Result<T, BusE
             "systemd_unavailable",
             "Look at `systemctl status` and `journalctl -b -p err`.",
         )),
-    })
-}
-
-/// Bytes as systemd writes an id.
-fn hexadecimal(bytes: impl AsRef<[u8]>) -> String {
-    use std::fmt::Write as _;
-    bytes.as_ref().iter().fold(String::new(), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
     })
 }

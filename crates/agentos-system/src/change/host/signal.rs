@@ -13,7 +13,7 @@ use crate::procfs::{Proc, stat};
 
 /// A signal is sent.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[expect(clippy::struct_field_names, reason = "the signal is what is sent")]
+#[expect(clippy::struct_field_names, reason = "a signal is what is sent")]
 pub(crate) struct Signal {
     pub(crate) pid: u32,
     /// When it started, in ticks after the machine did: with the number, which process it is.

@@ -3,6 +3,8 @@
 mod critical;
 mod enable;
 
+use std::fmt::Write as _;
+
 use agentos_api::change::Risk;
 use agentos_api::mutation::service as api;
 use agentos_api::mutation::service::UnitArgs;
@@ -114,7 +116,7 @@ fn bring_up_to_date(planner: &mut Planner<'_>, look: &Look) -> Result<(), Change
 fn names(names: &[String]) -> String {
     let mut text = names.iter().take(MOST_NAMED).cloned().collect::<Vec<_>>().join(", ");
     if names.len() > MOST_NAMED {
-        text.extend([" and ", (names.len() - MOST_NAMED).to_string().as_str(), " more"]);
+        let _ = write!(text, " and {} more", names.len() - MOST_NAMED);
     }
     text
 }

@@ -66,10 +66,14 @@ impl UnitAct {
             return Position::Elsewhere(look.state());
         }
         let Some(mark) = &self.mark else { return Position::Unknowable };
+        // It was at rest, and now ends again and again.
+        if self.act != Act::RunOnce && look.active_state == "activating" {
+            return Position::Elsewhere(look.state());
+        }
         let same_run = mark.invocation == look.invocation;
         match self.act {
-            // The unit was unloaded in between, and nothing is known of its last run.
-            Act::RunOnce if look.invocation.is_none() && mark.invocation.is_some() => Position::Unknowable,
+            // systemd forgets a unit that is at rest, and with it that it ran.
+            Act::RunOnce if look.invocation.is_none() => Position::Unknowable,
             Act::Restart | Act::RunOnce if same_run => Position::Before,
             Act::Reload if same_run && mark.changed == look.changed => Position::Before,
             _ => Position::After,
@@ -115,7 +119,6 @@ impl Transit for UnitAct {
             Act::Reload => Verb::Reload,
             Act::RunOnce => Verb::Start,
         };
-        let earlier = look(machine, &self.unit)?;
         control::queue(machine, verb, &self.unit).map_err(|error| told(&self.on(), error))?;
         let mut now = settled(machine, &self.unit, TIME)?;
         if self.act == Act::Restart && now.job.is_none() {
@@ -131,14 +134,17 @@ impl Transit for UnitAct {
                 now.sub_state
             )));
         }
-        let why = now.result.as_deref().map(|why| format!(", because of {why}")).unwrap_or_default();
+        let result = if self.act == Act::Reload { &now.reload_result } else { &now.result };
+        let why = result.as_deref().map(|why| format!(", because of {why}")).unwrap_or_default();
         let well = match self.act {
             Act::RunOnce => now.active_state != "failed" && now.result.is_none(),
             Act::Restart => now.running() == Running::Yes && now.active_state != "activating",
-            // A reload that fails leaves the service running, and says so in its result.
-            Act::Reload => {
-                now.running() == Running::Yes && (now.result.is_none() || now.result == earlier.result)
+            Act::Reload if now.running() == Running::Yes && now.reload_result.is_some() => {
+                return Err(self.failed(format!(
+                    "it goes on running, but did not read its configuration again{why}; {hint}"
+                )));
             }
+            Act::Reload => now.running() == Running::Yes,
         };
         if well { Ok(()) } else { Err(self.failed(format!("it is {}{why}; {hint}", now.state()))) }
     }
@@ -226,5 +232,51 @@ impl Transit for ManagerReload {
 
     fn renewed(self, context: &Context<'_>) -> Result<Self, ChangeError> {
         Ok(Self { last: control::last_reload(context.machine)? })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn service(active: &str, sub: &str, invocation: Option<&str>, changed: u64) -> Look {
+        Look {
+            id: "a.service".to_owned(),
+            active_state: active.to_owned(),
+            sub_state: sub.to_owned(),
+            invocation: invocation.map(str::to_owned),
+            changed,
+            ..Look::default()
+        }
+    }
+
+    fn planned(act: Act, look: &Look) -> UnitAct {
+        UnitAct { unit: look.id.clone(), act, from: look.state(), mark: Mark::of(look) }
+    }
+
+    #[test]
+    fn a_restart_is_told_by_the_run() {
+        let before = service("active", "running", Some("1"), 5);
+        let restart = planned(Act::Restart, &before);
+        assert_eq!(restart.place(&before), Position::Before);
+        assert_eq!(restart.place(&service("active", "running", Some("2"), 9)), Position::After);
+        for (active, sub) in [("failed", "failed"), ("inactive", "dead"), ("activating", "auto-restart")] {
+            let found = service(active, sub, Some("2"), 9);
+            assert_eq!(restart.place(&found), Position::Elsewhere(found.state()));
+        }
+    }
+
+    #[test]
+    fn a_service_that_ends_again_and_again_can_be_restarted() {
+        let before = service("activating", "auto-restart", Some("1"), 5);
+        assert_eq!(planned(Act::Restart, &before).place(&before), Position::Unknowable);
+    }
+
+    #[test]
+    fn whether_a_forgotten_unit_ran_is_not_guessed() {
+        let before = service("inactive", "dead", None, 0);
+        let once = planned(Act::RunOnce, &before);
+        assert_eq!(once.place(&before), Position::Unknowable);
+        assert_eq!(once.place(&service("inactive", "dead", Some("1"), 5)), Position::After);
     }
 }

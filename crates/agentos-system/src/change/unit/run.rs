@@ -191,7 +191,13 @@ impl Transit for UnitRun {
             std::thread::sleep(STAY_TIME);
             now = look(machine, &self.unit)?;
         }
-        self.verdict(&now)
+        let verdict = self.verdict(&now);
+        // One that ended at once is not left to be started again and again.
+        if verdict.is_err() && self.starts() && now.job.is_none() && now.running() == Running::Yes {
+            control::queue(machine, Verb::Stop, &self.unit).map_err(|error| told(&self.on(), error))?;
+            settled(machine, &self.unit, STOP_TIME)?;
+        }
+        verdict
     }
 
     fn reversed(&self) -> Result<Self, Irreversible> {

@@ -44,8 +44,8 @@ fn install(planner: &mut Planner<'_>, look: &Look) -> Result<Install, ChangeErro
     let mut texts = Vec::new();
     for path in look.fragment.iter().chain(&look.drop_ins) {
         // Of a file that this change writes, what it will hold.
-        let will_hold = if files::is_planned(planner, path) { files::read(planner, path)? } else { None };
-        texts.push(match will_hold {
+        let new = if files::is_planned(planner, path) { files::read(planner, path)? } else { None };
+        texts.push(match new {
             Some(text) => text,
             None => crate::text::lossy(&procfs::read_at(CWD, path, LARGEST).unwrap_or_default()),
         });
