@@ -89,9 +89,33 @@ impl Book {
         let before = self.record(change)?;
         if let Some(after) = Record::after(before, change, happening, seen) {
             self.put(&after)?;
+            if matches!(happening, Happening::Applied { .. } | Happening::Confirmed) {
+                self.follow(&after, seen)?;
+            }
         }
         self.set_last_event(event)?;
         transaction.commit()
+    }
+
+    /// What follows from a change that is made: those that it takes back are undone, those that they had taken back are there
+    /// again. The same is recorded as events of theirs; this holds also where a cut kept those from being recorded.
+    fn follow(&self, made: &Record, seen: Seen<'_>) -> rusqlite::Result<()> {
+        for undone in &made.undoes {
+            let Some(before) = self.record(*undone)? else { continue };
+            let again = before.undoes.clone();
+            let happening = Happening::Undone { by: Some(made.id), reason: None };
+            if let Some(after) = Record::after(Some(before), *undone, &happening, seen) {
+                self.put(&after)?;
+            }
+            for again in again {
+                let before = self.record(again)?;
+                let happening = Happening::Redone { by: made.id };
+                if let Some(after) = Record::after(before, again, &happening, seen) {
+                    self.put(&after)?;
+                }
+            }
+        }
+        Ok(())
     }
 
     fn put(&self, record: &Record) -> rusqlite::Result<()> {
