@@ -106,6 +106,15 @@ fn whole(script: &Script) -> Progress {
     if script.is_empty() { Progress::Nothing } else { Progress::All }
 }
 
+/// Has another thread end, also when this one panics: a scope waits for it.
+struct Ends<'e>(&'e std::sync::atomic::AtomicBool);
+
+impl Drop for Ends<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, std::sync::atomic::Ordering::Relaxed);
+    }
+}
+
 /// All that can be seen of a tree: names, kinds, contents, attributes.
 fn snapshot(root: &Path) -> Vec<String> {
     fn walk(path: &Path, found: &mut Vec<String>) {
@@ -482,6 +491,7 @@ fn a_folder_that_is_exchanged_for_a_link_in_a_loop_is_never_left() {
                 .unwrap();
             }
         });
+        let _end = Ends(&ended);
         let (mut made, mut refused) = (0, 0);
         for round in 0..2000 {
             let step = [(
@@ -499,7 +509,6 @@ fn a_folder_that_is_exchanged_for_a_link_in_a_loop_is_never_left() {
                 Made::Stuck { left, .. } => panic!("{left:?}"),
             }
         }
-        ended.store(true, std::sync::atomic::Ordering::Relaxed);
         assert!(made > 0, "none of it was made ({refused} refused)");
     });
     let victim =
@@ -527,6 +536,7 @@ fn a_file_that_is_written_meanwhile_is_not_lost() {
             }
             last
         });
+        let end = Ends(&ended);
         for round in 0..300 {
             let step = [(
                 "file.write",
@@ -536,7 +546,7 @@ fn a_file_that_is_written_meanwhile_is_not_lost() {
                 let _ = plan.script.make(&bench.context(), |_| {});
             }
         }
-        ended.store(true, std::sync::atomic::Ordering::Relaxed);
+        drop(end);
         let last = writer.join().unwrap();
         let found = fs::read_to_string(&file).unwrap();
         // The last word is somebody's, or a change that was planned after it.

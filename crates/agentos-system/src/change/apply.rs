@@ -190,7 +190,9 @@ fn take_back(done: &[&Transition], context: &Context<'_>) -> Vec<String> {
 /// What a transition that failed left neither as it was nor as it should be: a service that does not end in time goes on
 /// ending.
 fn still_under_way(transition: &Transition, error: &ChangeError, context: &Context<'_>) -> Option<String> {
-    if !matches!(error, ChangeError::Failed { .. }) {
+    // The others are made whole or not at all.
+    let lingers = matches!(transition, Transition::UnitRun(_) | Transition::UnitAct(_));
+    if !lingers || !matches!(error, ChangeError::Failed { .. }) {
         return None;
     }
     match transition.position(context) {
