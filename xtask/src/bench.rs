@@ -7,19 +7,20 @@ use crate::command::{cargo, run};
 /// Options of `cargo xtask bench`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
-    /// Run only these: ledger, machine, memory, policy, http, changes.
+    /// Run only these: ledger, machine, memory, policy, http, changes, files.
     #[arg(value_name = "BENCH")]
     names: Vec<String>,
 }
 
 /// A benchmark: its name here, its package and its target.
-const BENCHES: [(&str, &str, &str); 6] = [
+const BENCHES: [(&str, &str, &str); 7] = [
     ("ledger", "agentos-ledger", "limits"),
     ("machine", "agentos-system", "processes"),
     ("memory", "agentos-memory", "recall"),
     ("policy", "agentos-policy", "mask"),
     ("http", "agentd", "http"),
     ("changes", "agentd", "changes"),
+    ("files", "agentos-system", "changes"),
 ];
 
 /// Runs the benchmarks one after the other: two at once would measure each other.
