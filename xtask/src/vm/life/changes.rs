@@ -94,8 +94,8 @@ fn remove_key(machine: &Machine) -> Result<u64> {
 
 fn newest(machine: &Machine) -> Result<u64> {
     let list = machine.guest().run(&["agentctl", "changes", "--json", "--limit", "1"])?;
-    let first: Value = serde_json::from_str(list.lines().next().unwrap_or_default())?;
-    let number = first["id"].as_u64().or_else(|| first["changes"][0]["id"].as_u64());
+    let page: Value = serde_json::from_str(&list)?;
+    let number = page["changes"][0]["id"].as_u64();
     number.ok_or_else(|| anyhow::anyhow!("no change in {list}"))
 }
 
