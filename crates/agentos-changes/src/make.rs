@@ -244,9 +244,9 @@ impl Changes {
         let change = record.id;
         if record.can_lock_out && !self.options.confirm_within.is_zero() {
             let until = from_now(self.options.confirm_within);
-            self.happen(&by.actor, vec![(change, Happening::Unconfirmed { until })])?;
+            let alone = self.arm(change).err().map(|reason| cut(&reason, 500));
+            self.happen(&by.actor, vec![(change, Happening::Unconfirmed { until, alone })])?;
             self.note_unconfirmed(change);
-            self.arm(change);
             return Ok(());
         }
         self.happen(&by.actor, self.consequences(record, Happening::Applied { found: false })?)?;

@@ -68,7 +68,12 @@ pub(crate) enum Happening {
         found: bool,
     },
     /// `change.unconfirmed`.
-    Unconfirmed { until: String },
+    Unconfirmed {
+        until: String,
+        /// Why nothing outside agentd sees to it as well.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        alone: Option<String>,
+    },
     /// `change.confirmed`.
     Confirmed,
     /// `change.failed`.
@@ -240,9 +245,11 @@ impl Record {
                 Status::Applied,
                 found.then(|| "agentd was cut off, and found it made when it started again".to_owned()),
             ),
-            Happening::Unconfirmed { until } => {
+            Happening::Unconfirmed { until, alone } => {
                 self.status = Status::Unconfirmed;
                 self.expires = Some(until.clone());
+                self.outcome =
+                    alone.as_ref().map(|reason| format!("agentd alone would take it back: {reason}"));
             }
             Happening::Confirmed => self.end(Status::Applied, Some(format!("confirmed by {}", seen.actor))),
             Happening::Failed { reason } => self.end(Status::Failed, Some(reason.clone())),

@@ -132,11 +132,14 @@ impl Changes {
     }
 
     /// Has systemd take a change back, should this process not be able to.
-    pub(crate) fn arm(&self, change: u64) {
+    ///
+    /// # Errors
+    /// Why it does not: without systemd this process does it alone.
+    pub(crate) fn arm(&self, change: u64) -> Result<(), String> {
         let number = change.to_string();
         let mut command: Vec<&str> = self.options.take_back.iter().map(String::as_str).collect();
         if command.is_empty() {
-            return;
+            return Err("no command is set for it".to_owned());
         }
         command.push(&number);
         let wake = Wake {
@@ -145,8 +148,7 @@ impl Changes {
             after: self.options.confirm_within,
             command: &command,
         };
-        // Without systemd this process does it alone; the change says so by being unconfirmed.
-        let _ = self.machine.wake(&wake);
+        self.machine.wake(&wake).map_err(|error| chain(&error))
     }
 
     pub(crate) fn disarm(&self, change: u64) {

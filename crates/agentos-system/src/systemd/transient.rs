@@ -60,7 +60,7 @@ impl Manager<'_> {
         let program = wake.command.first().copied().unwrap_or_default();
         let of_timer: Vec<Property<'_>> = vec![
             ("Description", wake.description.into()),
-            ("TimersMonotonic", vec![("OnActiveUSec", after)].into()),
+            ("TimersMonotonic", vec![("OnActiveSec", after)].into()),
             ("AccuracyUSec", 100_000_u64.into()),
             ("RemainAfterElapse", false.into()),
         ];
