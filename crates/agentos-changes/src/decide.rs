@@ -3,10 +3,10 @@
 use std::time::Instant;
 
 use agentos_api::change::{Change, DecideRequest, Decision, Status};
-use agentos_system::change::{ChangeError, Prepared};
+use agentos_system::change::{ChangeError, Prepared, chain};
 
 use crate::changes::{Asked, Changes, is_over};
-use crate::error::{ChangesError, Conflict, chain};
+use crate::error::{ChangesError, Conflict};
 use crate::kept::Kept;
 use crate::make::{check_reason, cut, viewer, written};
 use crate::record::{Happening, Record};

@@ -3,11 +3,11 @@
 use agentos_api::change::{Change, MAX_REASON_BYTES, MAX_STEPS, MutateRequest, Plan, Risk, Status, Step};
 use agentos_objects::Batch;
 use agentos_system::Viewer;
-use agentos_system::change::{ChangeError, Made, Prepared};
+use agentos_system::change::{ChangeError, Made, Prepared, chain};
 use serde_json::json;
 
 use crate::changes::{Asked, Changes, Outcome, from_now};
-use crate::error::{ChangesError, Conflict, chain};
+use crate::error::{ChangesError, Conflict};
 use crate::judge::{Judge, Ruling, Verdict};
 use crate::kept::Kept;
 use crate::record::{Happening, Record};

@@ -3,10 +3,10 @@
 use agentos_api::change::Status;
 use agentos_api::event::Actor;
 use agentos_system::Wake;
-use agentos_system::change::Progress;
+use agentos_system::change::{Progress, chain};
 
 use crate::changes::{Asked, Changes, is_over};
-use crate::error::{ChangesError, chain};
+use crate::error::ChangesError;
 use crate::make::cut;
 use crate::record::{Happening, Record};
 

@@ -2,8 +2,9 @@
 
 use agentos_api::change::{Change, ChangeSummary, Plan, Status, Undo};
 
+use agentos_system::change::chain;
+
 use crate::changes::Changes;
-use crate::error::chain;
 use crate::record::Record;
 
 /// A change in a list.

@@ -29,6 +29,7 @@ mod testing;
 mod transition;
 mod unit;
 
+pub use crate::text::chain;
 pub use apply::{Made, Progress};
 pub use context::Context;
 pub use dispatch::mutation_names;
