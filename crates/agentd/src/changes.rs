@@ -31,31 +31,6 @@ impl Steps {
         Self { app, loaded, role: caller.role, actor: caller.actor.clone() }
     }
 
-    /// Refuses one more change that waits, where enough of them do.
-    fn may_wait(&self) -> Result<(), String> {
-        let already = self.app.changes.waiting().unwrap_or(u64::MAX);
-        let spend = Spend::Waiting { already };
-        let taken = self.app.policy.quotas().take(
-            &self.loaded.policy,
-            of(self.role),
-            self.actor.as_str(),
-            spend,
-            now().seconds,
-        );
-        let Err(reached) = taken else { return Ok(()) };
-        if reached.first {
-            let event = EventType::new("quota.reached").ok().and_then(|kind| {
-                let data = json!({"quota": reached.which.as_str(), "principal": reached.principal, "limit": reached.limit});
-                NewEvent::new(kind, self.actor.clone(), &data).ok()
-            });
-            // What cannot be recorded is refused all the same: nothing is done.
-            if let Some(event) = event {
-                let _ = self.app.ledger.append_blocking(event);
-            }
-        }
-        Err(format!("{reached}: {already} changes wait for a yes already"))
-    }
-
     fn decide(
         &self,
         mutation: &str,
@@ -91,10 +66,37 @@ impl Judge for Steps {
         }
         let strictest = strictest.ok_or_else(|| "a change without steps".to_owned())?;
         if strictest.verdict == Verdict::Ask {
-            self.may_wait()?;
+            let already = self.app.changes.waiting().unwrap_or(u64::MAX);
+            may_wait(&self.app, &self.loaded, (self.role, &self.actor), already)?;
         }
         Ok(strictest)
     }
+}
+
+/// Refuses one more thing that waits for a yes beside `already` others, where those are enough. Blocks.
+///
+/// # Errors
+/// The quota, as a sentence.
+pub(crate) fn may_wait(
+    app: &App,
+    loaded: &Loaded,
+    (role, actor): (Role, &Actor),
+    already: u64,
+) -> Result<(), String> {
+    let spend = Spend::Waiting { already };
+    let taken = app.policy.quotas().take(&loaded.policy, of(role), actor.as_str(), spend, now().seconds);
+    let Err(reached) = taken else { return Ok(()) };
+    if reached.first {
+        let event = EventType::new("quota.reached").ok().and_then(|kind| {
+            let data = json!({"quota": reached.which.as_str(), "principal": reached.principal, "limit": reached.limit});
+            NewEvent::new(kind, actor.clone(), &data).ok()
+        });
+        // What cannot be recorded is refused all the same: nothing is done.
+        if let Some(event) = event {
+            let _ = app.ledger.append_blocking(event);
+        }
+    }
+    Err(format!("{reached}: {already} wait for a yes already"))
 }
 
 fn ruling(decision: Decision) -> Ruling {

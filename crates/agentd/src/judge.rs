@@ -2,13 +2,15 @@
 
 use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Instant;
 
+use agentos_api::event::Actor;
 use agentos_api::query::QueryRequest;
 use agentos_api::query::path::encode;
 use agentos_api::{Code, Problem};
-use agentos_policy::{Decision, Moment, Request, Subject, Verdict, mask, path_argument};
+use agentos_changes::{Asking, Yes};
+use agentos_policy::{Decision, Moment, Rates, Request, Subject, Verdict, mask, path_argument};
 use agentos_system::{Kept, Rules};
 use jiff::Zoned;
 use serde_json::{Map, Value, json};
@@ -20,51 +22,150 @@ use crate::principal::Role;
 /// The longest command that a person is told to type, in characters.
 const LONGEST_COMMAND: usize = 200;
 
-/// A question, and what the policy has said of it so far.
+/// A question, and what the policy and people have said of it so far.
 #[derive(Debug)]
 pub(crate) struct Judge {
     loaded: Arc<Loaded>,
     role: Role,
-    actor: String,
+    actor: Actor,
     query: String,
     arguments: Map<String, Value>,
     /// The path it names, as it was asked for.
     asked: Option<Vec<u8>>,
     moment: Moment,
-    last: Mutex<Decision>,
+    said: Mutex<Said>,
     masked: AtomicU64,
+}
+
+/// What was said of a question so far.
+#[derive(Debug)]
+struct Said {
+    /// By the policy, last.
+    decision: Decision,
+    /// Each rule that asked about it, by what it says; the last one last.
+    rules: Vec<String>,
+    /// The names of the file in it by which the policy keeps it.
+    names: Vec<String>,
+    /// By people.
+    agreed: Vec<Yes>,
+}
+
+/// How a question stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Stand {
+    /// It is answered.
+    Open,
+    /// A person has to say yes first.
+    Asked,
+    /// It is refused.
+    Kept,
 }
 
 impl Judge {
     /// Judges a question by what it says.
     pub(crate) fn new(loaded: Arc<Loaded>, caller: &Caller, request: &QueryRequest) -> Arc<Self> {
         let asked = path_argument(&request.args);
-        let (role, actor) = (caller.role, caller.actor.as_str().to_owned());
+        let (role, actor) = (caller.role, caller.actor.clone());
         let (query, arguments) = (request.query.clone(), request.args.clone());
         let moment = now();
         let paths: Vec<Vec<u8>> = asked.iter().cloned().collect();
         let asking = Request {
             role: of(role),
-            actor: &actor,
+            actor: actor.as_str(),
             subject: Subject::Query(&query),
             arguments: &arguments,
             paths: &paths,
             units: &[],
             moment,
         };
-        let first = loaded.policy.decide(&asking, &mut loaded.rates(), None);
-        let (last, masked) = (Mutex::new(first), AtomicU64::new(0));
-        Arc::new(Self { loaded, role, actor, query, arguments, asked, moment, last, masked })
+        let decision = loaded.policy.decide(&asking, &mut loaded.rates(), None);
+        let said = Said { decision, rules: Vec::new(), names: Vec::new(), agreed: Vec::new() };
+        let (said, masked) = (Mutex::new(said), AtomicU64::new(0));
+        let judge = Self { loaded, role, actor, query, arguments, asked, moment, said, masked };
+        judge.note(&mut judge.said(), &paths);
+        Arc::new(judge)
     }
 
-    /// The last decision.
-    fn decision(&self) -> Decision {
-        self.last.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    fn said(&self) -> MutexGuard<'_, Said> {
+        self.said.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What the caller is told, and what is recorded of it, where it is not answered.
+    /// How it stands now.
+    pub(crate) fn stand(&self) -> Stand {
+        self.said().stand()
+    }
+
+    /// A person said yes.
+    pub(crate) fn agreed(&self, yes: Yes) {
+        self.said().agreed.push(yes);
+    }
+
+    /// The numbers of the questions and the grants by which it is answered, as far as people were asked.
+    pub(crate) fn by(&self) -> (Option<u64>, Option<u64>) {
+        let said = self.said();
+        let last = |for_a_while| {
+            said.agreed.iter().rfind(|yes| yes.for_a_while == for_a_while).map(|yes| yes.number)
+        };
+        (last(false), last(true))
+    }
+
+    /// Hands what is to be asked to `ask`.
+    pub(crate) fn ask<T>(&self, ask: impl FnOnce(&Asking<'_>) -> T) -> T {
+        let (decision, rules, names) = {
+            let said = self.said();
+            (said.decision.clone(), said.rules.clone(), said.names.clone())
+        };
+        ask(&Asking {
+            actor: &self.actor,
+            query: &self.query,
+            args: &self.arguments,
+            rules: &rules,
+            rule: decision.rule.map(|rule| rule.to_string()),
+            because: decision.reason,
+            operator_only: decision.operator_only,
+            names: &names,
+        })
+    }
+
+    /// The policy that judges.
+    pub(crate) fn policy(&self) -> &Loaded {
+        &self.loaded
+    }
+
+    /// Notes who asks about it, and by which names the policy keeps the file in it.
+    fn note(&self, said: &mut Said, paths: &[Vec<u8>]) {
+        if said.decision.verdict != Verdict::Ask {
+            return;
+        }
+        let rule = said.decision.id.as_str().to_owned();
+        said.rules.retain(|known| *known != rule);
+        said.rules.push(rule);
+        let mut names: Vec<String> =
+            paths.iter().filter(|path| !self.allows(path)).map(|path| encode(path)).collect();
+        names.sort_unstable();
+        names.dedup();
+        said.names = names;
+    }
+
+    /// Whether the policy allows the question of a file that has this name alone.
+    fn allows(&self, path: &[u8]) -> bool {
+        let request = Request {
+            role: of(self.role),
+            actor: self.actor.as_str(),
+            subject: Subject::Query(&self.query),
+            arguments: &self.arguments,
+            paths: &[path.to_vec()],
+            units: &[],
+            moment: self.moment,
+        };
+        // Nothing is let through by this, so it counts for no rate.
+        let decision = self.loaded.policy.decide(&request, &mut Rates::default(), None);
+        matches!(decision.verdict, Verdict::Allow { .. })
+    }
+
+    /// What the caller is told, and what is recorded of it, where the policy keeps it or asks about it.
     pub(crate) fn refusal(&self) -> Option<(Problem, Value)> {
-        let decision = self.decision();
+        let decision = self.said().decision.clone();
         let (code, word) = match decision.verdict {
             Verdict::Allow { .. } => return None,
             Verdict::Deny => (Code::POLICY_DENIED, "deny"),
@@ -95,9 +196,9 @@ impl Judge {
             .unwrap_or_default();
         let who = self.role.as_str();
         match decision.verdict {
-            Verdict::Ask => format!(
-                "{what} needs a person's yes when the {who} asks, by {rule} of the policy{reason}. Approvals are not built in this version, so nobody can give it"
-            ),
+            Verdict::Ask => {
+                format!("{what} needs a person's yes when the {who} asks, by {rule} of the policy{reason}")
+            }
             _ => format!("{what} is kept from the {who} by {rule} of the policy{reason}"),
         }
     }
@@ -151,27 +252,46 @@ impl Judge {
     }
 
     fn masks(&self) -> bool {
-        matches!(self.decision().verdict, Verdict::Allow { mask: true })
+        match self.said().decision.verdict {
+            Verdict::Allow { mask } => mask,
+            // A yes is to the question, not to the secrets in its answer.
+            Verdict::Ask | Verdict::Deny => true,
+        }
+    }
+}
+
+impl Said {
+    fn stand(&self) -> Stand {
+        match self.decision.verdict {
+            Verdict::Allow { .. } => Stand::Open,
+            Verdict::Deny => Stand::Kept,
+            Verdict::Ask => {
+                let covered =
+                    self.agreed.iter().any(|yes| yes.covers(self.decision.id.as_str(), &self.names));
+                if covered { Stand::Open } else { Stand::Asked }
+            }
+        }
     }
 }
 
 impl Rules for Judge {
     fn judge(&self, names: &[Vec<u8>]) -> Result<(), String> {
         let paths: Vec<Vec<u8>> = self.asked.iter().chain(names).cloned().collect();
-        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut said = self.said();
         let request = Request {
             role: of(self.role),
-            actor: &self.actor,
+            actor: self.actor.as_str(),
             subject: Subject::Query(&self.query),
             arguments: &self.arguments,
             paths: &paths,
             units: &[],
             moment: self.moment,
         };
-        *last = self.loaded.policy.decide(&request, &mut self.loaded.rates(), Some(&last));
-        match last.verdict {
-            Verdict::Allow { .. } => Ok(()),
-            Verdict::Ask | Verdict::Deny => Err(self.sentence(&last)),
+        said.decision = self.loaded.policy.decide(&request, &mut self.loaded.rates(), Some(&said.decision));
+        self.note(&mut said, &paths);
+        match said.stand() {
+            Stand::Open => Ok(()),
+            Stand::Asked | Stand::Kept => Err(self.sentence(&said.decision)),
         }
     }
 

@@ -5,6 +5,7 @@ mod body;
 mod caller;
 mod changes;
 mod config;
+mod consent;
 mod diagnosis;
 mod judge;
 mod limits;

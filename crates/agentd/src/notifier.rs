@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use agentos_api::change::Change;
+use agentos_api::question::Question;
 use tokio::process::Command;
 use tokio::sync::Semaphore;
 
@@ -13,6 +14,40 @@ use tokio::sync::Semaphore;
 const TIME: Duration = Duration::from_secs(10);
 /// Commands that run at once; with more waiting at once one of them has told the person.
 const AT_ONCE: usize = 2;
+
+/// What waits.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Waiting<'a> {
+    Change(&'a Change),
+    Question(&'a Question),
+}
+
+impl Waiting<'_> {
+
+    /// The environment in which the command runs. The agent's words are in it: control characters are no part of them.
+    fn environment(&self) -> Vec<(&'static str, String)> {
+        match self {
+            Self::Change(change) => vec![
+                ("AGENTOS_CHANGE", change.id.to_string()),
+                ("AGENTOS_RISK", change.plan.risk.as_str().to_owned()),
+                ("AGENTOS_SUMMARY", plain(&change.plan.summary)),
+                ("AGENTOS_REASON", plain(&change.reason)),
+            ],
+            Self::Question(question) => vec![
+                ("AGENTOS_QUESTION", question.id.to_string()),
+                ("AGENTOS_RISK", "read".to_owned()),
+                ("AGENTOS_SUMMARY", plain(&summary(question))),
+                ("AGENTOS_REASON", plain(question.because.as_deref().unwrap_or_default())),
+            ],
+        }
+    }
+}
+
+/// A question in a line: the query and its arguments.
+fn summary(question: &Question) -> String {
+    let args = serde_json::Value::Object(question.args.clone());
+    format!("asks {} {args}", question.query)
+}
 
 /// Who is told, and how.
 #[derive(Debug)]
@@ -27,14 +62,21 @@ impl Notifier {
         Self { command, running: Arc::new(Semaphore::new(AT_ONCE)) }
     }
 
-    /// A change waits for a yes. Returns at once.
-    pub(crate) fn something_waits(&self, change: &Change) {
-        tracing::info!(
-            change = change.id,
-            risk = change.plan.risk.as_str(),
-            "a change waits for a yes: agentctl approvals show {}",
-            change.id
-        );
+    /// Something waits for a yes. Returns at once.
+    pub(crate) fn something_waits(&self, waiting: Waiting<'_>) {
+        match waiting {
+            Waiting::Change(change) => tracing::info!(
+                change = change.id,
+                risk = change.plan.risk.as_str(),
+                "a change waits for a yes: agentctl approvals show {}",
+                change.id
+            ),
+            Waiting::Question(question) => tracing::info!(
+                question = question.id,
+                "a question waits for a yes: agentctl approvals show {}",
+                question.id
+            ),
+        }
         let Some((program, arguments)) = self.command.split_first() else { return };
         let Ok(place) = Arc::clone(&self.running).try_acquire_owned() else { return };
         let mut command = Command::new(program);
@@ -42,11 +84,7 @@ impl Notifier {
             .args(arguments)
             .env_clear()
             .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
-            .env("AGENTOS_CHANGE", change.id.to_string())
-            .env("AGENTOS_RISK", change.plan.risk.as_str())
-            // The agent's words: control characters are no part of them.
-            .env("AGENTOS_SUMMARY", plain(&change.plan.summary))
-            .env("AGENTOS_REASON", plain(&change.reason))
+            .envs(waiting.environment())
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::null())

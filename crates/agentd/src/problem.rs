@@ -125,9 +125,11 @@ pub(crate) fn changes_problem(error: &ChangesError) -> Problem {
 
 fn conflict_problem(conflict: &Conflict, detail: String) -> Problem {
     match conflict {
-        Conflict::Stands { .. } => Problem::new(Code::CHANGE_STANDS, detail),
+        Conflict::Stands { .. } | Conflict::QuestionStands { .. } => {
+            Problem::new(Code::CHANGE_STANDS, detail)
+        }
         Conflict::PlanChanged { .. } => {
-            Problem::new(Code::PLAN_CHANGED, detail).with_hint("look at the plan again, and send its hash")
+            Problem::new(Code::PLAN_CHANGED, detail).with_hint("look at it again, and send its hash")
         }
         Conflict::PlanMoved { .. } => Problem::new(Code::PLAN_MOVED, detail)
             .with_hint("look at the new plan, and decide on that: agentctl approvals"),

@@ -69,8 +69,11 @@ fn the_built_in_policy_keeps_the_password_file_and_says_what_the_person_can_do()
     assert_eq!(daemon.events("system.query").len(), 0, "nothing was read");
 
     let ask = daemon.query("file", &json!({ "path": "/etc/sudoers" })).problem(403, "approval_required");
-    assert!(ask["detail"].as_str().unwrap().contains("not built"), "{ask}");
-    assert_eq!(data(&daemon.events("policy.denied")[1])["decision"], "ask");
+    assert_eq!(ask["approval"], 1, "{ask}");
+    assert!(ask["hint"].as_str().unwrap().contains("agentctl approvals approve 1"), "{ask}");
+    let waiting = data(&daemon.events("question.waiting")[0]);
+    assert_eq!((&waiting["query"], &waiting["args"]["path"]), (&json!("file"), &json!("/etc/sudoers")));
+    assert_eq!(daemon.events("policy.denied").len(), 1, "it was not refused for good");
 
     // The person reads both.
     for path in ["/etc/shadow", "/etc/sudoers"].into_iter().filter(|path| Path::new(path).exists()) {

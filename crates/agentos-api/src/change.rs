@@ -337,13 +337,13 @@ pub struct UndoRequest {
     pub plan_hash: Option<String>,
 }
 
-/// The body of `POST /approvals/{id}`.
+/// The body of `POST /approvals/{id}` and `POST /questions/{id}`.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct DecideRequest {
     /// Yes or no.
     pub decision: Decision,
-    /// The hash of the plan that was looked at. Needed for a yes.
+    /// The hash of the plan, or of the question, that was looked at. Needed for a yes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub plan_hash: Option<String>,
     /// Why.
@@ -373,7 +373,7 @@ pub struct ConfirmRequest {}
 /// A yes for a while.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Grant {
-    /// Its number: that of the change it was given with.
+    /// Its number: that of the change or question it was given with.
     pub grant: u64,
     /// Who gave it.
     pub by: String,

@@ -15,6 +15,7 @@ pub mod openapi;
 pub mod parse;
 pub mod problem;
 pub mod query;
+pub mod question;
 pub mod schema;
 pub mod tool;
 

@@ -18,6 +18,7 @@ use crate::memory::{
 };
 use crate::problem::{Code, Problem};
 use crate::query::{self, QueryRequest};
+use crate::question::{ApprovalList, Question};
 use crate::schema;
 
 /// The document. It is the same for each call of one version.
@@ -165,14 +166,27 @@ fn describe_changes(paths: &mut Paths) {
             document.answers::<Change>();
         },
     );
-    paths.get("/approvals", "The changes that wait for a yes, the newest first. Not an event.", |document| {
-        document.answers::<ChangePage>();
+    paths.get("/approvals", "The changes and questions that wait for a yes. Not an event.", |document| {
+        document.answers::<ApprovalList>();
     });
     paths.post("/approvals/{id}", "Say yes or no. Only on the operator's socket.", |document| {
         document.number_in_path("id");
         document.takes::<DecideRequest>();
         document.answers::<Change>();
     });
+    paths.get("/questions/{id}", "One question that a rule asks about. Not an event.", |document| {
+        document.number_in_path("id");
+        document.answers::<Question>();
+    });
+    paths.post(
+        "/questions/{id}",
+        "Say yes or no to a question. Only on the operator's socket. A yes answers it once, when it is asked again.",
+        |document| {
+            document.number_in_path("id");
+            document.takes::<DecideRequest>();
+            document.answers::<Question>();
+        },
+    );
     paths.get("/grants", "What was said yes to for a while. Only on the operator's socket.", |document| {
         document.answers::<GrantList>();
     });
@@ -223,7 +237,8 @@ impl Paths {
         });
         let mut operation = Operation { value, generator: &mut self.generator };
         write(&mut operation);
-        self.paths.insert(path.to_owned(), json!({ method: operation.value }));
+        let operations = self.paths.entry(path.to_owned()).or_insert_with(|| json!({}));
+        operations[method] = operation.value;
     }
 
     fn finish(mut self) -> Value {

@@ -45,8 +45,10 @@ codes! {
     FORBIDDEN = "forbidden", 403, "Not allowed for this caller";
     /// A rule of the policy keeps this from the caller. Asking again changes nothing.
     POLICY_DENIED = "policy_denied", 403, "The policy denies this";
-    /// A rule of the policy wants a person's yes, which there is no way to give for a question.
-    APPROVAL_REQUIRED = "approval_required", 403, "A person would have to say yes";
+    /// A rule of the policy wants a person's yes to this question; `approval` is the number under which it waits for it.
+    APPROVAL_REQUIRED = "approval_required", 403, "A person has to say yes first";
+    /// A person said no to this question; `detail` has their reason.
+    APPROVAL_DENIED = "approval_denied", 403, "A person said no";
     /// There is no query of this name.
     UNKNOWN_QUERY = "unknown_query", 404, "No such query";
     /// There is no route at this path.
@@ -160,6 +162,9 @@ pub struct Problem {
     /// What to do next.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hint: Option<String>,
+    /// The number under which this waits for a person's yes, or was refused it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub approval: Option<u64>,
     /// In how many seconds it is worth asking again; also in the header `Retry-After` (RFC 9110, section 10.2.3).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry_after: Option<u64>,
@@ -178,6 +183,7 @@ impl Problem {
             field: None,
             near: Vec::new(),
             hint: None,
+            approval: None,
             retry_after: None,
         }
     }
@@ -191,6 +197,12 @@ impl Problem {
     /// Adds what to do next.
     pub fn with_hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());
+        self
+    }
+
+    /// Adds the number under which it waits.
+    pub const fn with_approval(mut self, number: Option<u64>) -> Self {
+        self.approval = number;
         self
     }
 

@@ -4,12 +4,14 @@ use std::path::Path;
 use std::time::Duration;
 
 use agentos_api::change::{ChangeFilter, Status};
+use agentos_api::question::Standing;
 use rusqlite::{Connection, OptionalExtension, params};
 
+use crate::questions;
 use crate::record::{Happening, Record, Seen};
 
 /// Raised with every change of the tables or of what is kept in them.
-const VERSION: i64 = 1;
+const VERSION: i64 = 2;
 const SCHEMA: &str = "
 CREATE TABLE facts (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
 CREATE TABLE changes (id INTEGER PRIMARY KEY, status TEXT NOT NULL, record TEXT NOT NULL);
@@ -17,6 +19,9 @@ CREATE INDEX by_status ON changes (status, id);
 CREATE TABLE things (thing TEXT NOT NULL, change INTEGER NOT NULL, PRIMARY KEY (thing, change)) WITHOUT ROWID;
 CREATE INDEX by_change ON things (change);
 CREATE TABLE grants (id INTEGER PRIMARY KEY, record TEXT NOT NULL);
+CREATE TABLE questions (id INTEGER PRIMARY KEY, status TEXT NOT NULL, key TEXT NOT NULL, record TEXT NOT NULL);
+CREATE INDEX questions_by_status ON questions (status, id);
+CREATE INDEX questions_by_key ON questions (key, id);
 ";
 
 /// The database.
@@ -158,10 +163,13 @@ impl Book {
         text.map(|text| from_text(&text)).transpose()
     }
 
-    /// The highest number there is.
+    /// The highest number there is, of a change or a question.
     pub(crate) fn highest(&self) -> rusqlite::Result<u64> {
-        let found: Option<i64> =
-            self.connection.query_row("SELECT max(id) FROM changes", [], |row| row.get(0))?;
+        let found: Option<i64> = self.connection.query_row(
+            "SELECT max(id) FROM (SELECT max(id) AS id FROM changes UNION ALL SELECT max(id) FROM questions)",
+            [],
+            |row| row.get(0),
+        )?;
         Ok(found.unwrap_or(0).unsigned_abs())
     }
 
@@ -210,6 +218,55 @@ impl Book {
         rows.map(|row| from_text(&row?)).collect()
     }
 
+    /// Keeps what is known of a question.
+    pub(crate) fn put_question(&self, record: &questions::Record) -> rusqlite::Result<()> {
+        let text = serde_json::to_string(record)
+            .map_err(|error| rusqlite::Error::ToSqlConversionFailure(error.into()))?;
+        self.connection
+            .prepare_cached(
+                "INSERT OR REPLACE INTO questions (id, status, key, record) VALUES (?1, ?2, ?3, ?4)",
+            )?
+            .execute(params![signed(record.question.id), record.question.status.as_str(), record.key(), text])
+            .map(|_| ())
+    }
+
+    /// One question.
+    pub(crate) fn question(&self, id: u64) -> rusqlite::Result<Option<questions::Record>> {
+        let text: Option<String> = self
+            .connection
+            .prepare_cached("SELECT record FROM questions WHERE id = ?1")?
+            .query_row([signed(id)], |row| row.get(0))
+            .optional()?;
+        text.map(|text| from_text(&text)).transpose()
+    }
+
+    /// All questions that stand there, the oldest first.
+    pub(crate) fn questions(&self, standing: Standing) -> rusqlite::Result<Vec<questions::Record>> {
+        let mut statement =
+            self.connection.prepare_cached("SELECT record FROM questions WHERE status = ?1 ORDER BY id")?;
+        let rows = statement.query_map([standing.as_str()], |row| row.get::<_, String>(0))?;
+        rows.map(|row| from_text(&row?)).collect()
+    }
+
+    /// The questions of that key which wait, or whose yes or no may still hold, the oldest first.
+    pub(crate) fn open_questions(&self, key: &str) -> rusqlite::Result<Vec<questions::Record>> {
+        let mut statement = self.connection.prepare_cached(
+            "SELECT record FROM questions
+             WHERE key = ?1 AND status IN ('waiting', 'approved', 'denied') ORDER BY id",
+        )?;
+        let rows = statement.query_map([key], |row| row.get::<_, String>(0))?;
+        rows.map(|row| from_text(&row?)).collect()
+    }
+
+    /// How many questions stand there.
+    pub(crate) fn count_questions(&self, standing: Standing) -> rusqlite::Result<u64> {
+        let found: i64 = self
+            .connection
+            .prepare_cached("SELECT count(*) FROM questions WHERE status = ?1")?
+            .query_row([standing.as_str()], |row| row.get(0))?;
+        Ok(found.unsigned_abs())
+    }
+
     /// Keeps a grant, or forgets it.
     pub(crate) fn set_grant(&self, id: u64, record: Option<&str>) -> rusqlite::Result<()> {
         match record {
@@ -230,7 +287,7 @@ impl Book {
     }
 }
 
-fn from_text(text: &str) -> rusqlite::Result<Record> {
+fn from_text<T: serde::de::DeserializeOwned>(text: &str) -> rusqlite::Result<T> {
     serde_json::from_str(text).map_err(|error| {
         rusqlite::Error::FromSqlConversionFailure(0, rusqlite::types::Type::Text, error.into())
     })

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use agentos_api::change::{self, ChangeFilter, ChangePage};
 use agentos_api::event::{Actor, EventFilter, EventType, Order, TypeFilter};
+use agentos_api::question::Standing;
 use agentos_ledger::{Appended, Ledger, NewEvent};
 use agentos_objects::Objects;
 use agentos_system::Machine;
@@ -134,7 +135,7 @@ impl Changes {
         let mut book = self.book.lock().unwrap_or_else(PoisonError::into_inner);
         if self.behind.load(Ordering::Acquire) {
             self.replay(&mut book)?;
-            self.behind.store(false, Ordering::Release);
+            self.end_taking_in();
         }
         Ok(book)
     }
@@ -150,7 +151,7 @@ impl Changes {
                 ),
             });
         }
-        for prefix in ["grant.", "change."] {
+        for prefix in ["grant.", "change.", crate::questions::PREFIX] {
             let mut after = last;
             loop {
                 let page = self.ledger.page(&EventFilter {
@@ -164,6 +165,8 @@ impl Changes {
                     let seen = Seen { ts: &event.ts, actor: event.actor.as_str() };
                     if prefix == "grant." {
                         crate::grants::take(book, event.kind.as_str(), event.payload.get())?;
+                    } else if prefix == crate::questions::PREFIX {
+                        crate::questions::take(book, event.payload.get(), seen)?;
                     } else if let Some(Data { change, happening }) = parse(event.payload.get()) {
                         book.take(event.id, change, &happening, seen)?;
                     }
@@ -206,12 +209,13 @@ impl Changes {
         Ok(self.show(&record))
     }
 
-    /// The event by which a change last went on stands for how many of them wait; for a list that is looked at often.
+    /// How many changes and questions wait for a yes.
     ///
     /// # Errors
     /// The database's.
     pub fn waiting(&self) -> Result<u64, ChangesError> {
-        Ok(self.book()?.count(change::Status::Waiting)?)
+        let book = self.book()?;
+        Ok(book.count(change::Status::Waiting)? + book.count_questions(Standing::Waiting)?)
     }
 
     pub(crate) fn record_of(&self, change: u64) -> Result<Record, ChangesError> {
@@ -276,7 +280,7 @@ impl Changes {
     ) -> Result<(), ChangesError> {
         let mut pending = Vec::with_capacity(happenings.len());
         // Until all of it is taken in: whatever ends this early leaves it to be caught up with.
-        self.behind.store(true, Ordering::Release);
+        self.begin_taking_in();
         for (change, happening) in happenings {
             self.step(happening.kind());
             let kind = EventType::new(happening.kind()).map_err(|error| ChangesError::Invalid {
@@ -296,7 +300,7 @@ impl Changes {
             let seen = Seen { ts: &appended.ts, actor: actor.as_str() };
             book.take(appended.id, data.change, &data.happening, seen)?;
         }
-        self.behind.store(false, Ordering::Release);
+        self.end_taking_in();
         Ok(())
     }
 
@@ -311,11 +315,21 @@ impl Changes {
         // Recorded under the same lock as other events: none later than this may be taken in before it.
         let book = self.book()?;
         let appended = self.note(actor, kind, data)?;
-        self.behind.store(true, Ordering::Release);
+        self.begin_taking_in();
         book.set_grant(grant, (kind == crate::grants::GIVEN).then(|| data.to_string()).as_deref())?;
         book.set_last_event(appended.id)?;
-        self.behind.store(false, Ordering::Release);
+        self.end_taking_in();
         Ok(())
+    }
+
+    /// From here on, whatever ends early leaves the book to be caught up with.
+    pub(crate) fn begin_taking_in(&self) {
+        self.behind.store(true, Ordering::Release);
+    }
+
+    /// All that was recorded is taken in.
+    pub(crate) fn end_taking_in(&self) {
+        self.behind.store(false, Ordering::Release);
     }
 
     /// A step of a change is about to be taken.

@@ -7,6 +7,7 @@ use agentos_system::change::{ChangeError, Prepared, chain};
 
 use crate::changes::{Asked, Changes, is_over};
 use crate::error::{ChangesError, Conflict};
+use crate::grants::Giving;
 use crate::kept::Kept;
 use crate::make::{check_reason, cut, viewer, written};
 use crate::record::{Happening, Record};
@@ -55,7 +56,13 @@ impl Changes {
                     vec![(change, approved), (change, Happening::Applying { plan_hash })],
                 )?;
                 if let Some(seconds) = request.for_seconds {
-                    self.give(by, &record, seconds.get())?;
+                    let giving = Giving {
+                        number: change,
+                        to: &record.actor,
+                        rule: record.rule.clone(),
+                        rule_id: record.rule_id.clone(),
+                    };
+                    self.give(by, giving, seconds.get())?;
                 }
                 self.carry_out(change, &kept, by)?;
             }

@@ -78,7 +78,14 @@ pub enum Conflict {
         /// How it stands, and who did that when.
         stands: String,
     },
-    /// The plan has another hash than the one that was looked at.
+    /// A question does not wait any more.
+    QuestionStands {
+        /// Its number.
+        question: u64,
+        /// How it stands, and who did that when.
+        stands: String,
+    },
+    /// The plan, or the question, has another hash than the one that was looked at.
     PlanChanged {
         /// The hash of the plan that holds.
         now: String,
@@ -112,11 +119,11 @@ impl std::fmt::Display for Conflict {
             Self::Stands { change, wanted, stands } => {
                 write!(formatter, "change {change} is {stands}, not {wanted}")
             }
+            Self::QuestionStands { question, stands } => {
+                write!(formatter, "question {question} is {stands}, not waiting for a yes")
+            }
             Self::PlanChanged { now } => {
-                write!(
-                    formatter,
-                    "the plan is another one than the one that was looked at; it has the hash {now}"
-                )
+                write!(formatter, "it is not the one that was looked at; what holds has the hash {now}")
             }
             Self::PlanMoved { change, what, now } => write!(
                 formatter,

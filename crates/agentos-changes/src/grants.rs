@@ -10,7 +10,17 @@ use crate::book::Book;
 use crate::changes::{Asked, Changes, from_now, is_over};
 use crate::error::ChangesError;
 use crate::judge::Ruling;
-use crate::record::Record;
+
+/// With what a grant is given, to whom, and to what.
+#[derive(Clone, Debug)]
+pub(crate) struct Giving<'a> {
+    /// The number of the change or question.
+    pub(crate) number: u64,
+    /// Who asked.
+    pub(crate) to: &'a str,
+    pub(crate) rule: Option<String>,
+    pub(crate) rule_id: Option<String>,
+}
 
 /// The types of events about grants.
 pub(crate) const GIVEN: &str = "grant.given";
@@ -57,24 +67,24 @@ impl Changes {
         Ok(found.map(|grant| grant.grant))
     }
 
-    /// Gives one with a yes to a change.
-    pub(crate) fn give(&self, by: &Asked, record: &Record, seconds: u64) -> Result<(), ChangesError> {
-        let Some(rule_id) = record.rule_id.clone() else { return Ok(()) };
+    /// Gives one with a yes to a change or a question.
+    pub(crate) fn give(&self, by: &Asked, giving: Giving<'_>, seconds: u64) -> Result<(), ChangesError> {
+        let Some(rule_id) = giving.rule_id else { return Ok(()) };
         let grant = Grant {
-            grant: record.id,
+            grant: giving.number,
             by: by.actor.as_str().to_owned(),
-            to: principal(&record.actor).to_owned(),
-            rule: record.rule.clone(),
+            to: principal(giving.to).to_owned(),
+            rule: giving.rule,
             rule_id,
             until: from_now(Duration::from_secs(seconds)),
         };
         let data = serde_json::to_value(&grant)
-            .map_err(|error| ChangesError::Kept { change: record.id, reason: error.to_string() })?;
+            .map_err(|error| ChangesError::Kept { change: giving.number, reason: error.to_string() })?;
         self.note_grant(&by.actor, GIVEN, grant.grant, &data)
     }
 }
 
 /// `agent:openclaw` of `agent:openclaw/main`: what stands behind the stroke is what the caller says of itself.
-fn principal(actor: &str) -> &str {
+pub(crate) fn principal(actor: &str) -> &str {
     actor.split_once('/').map_or(actor, |(principal, _)| principal)
 }

@@ -14,6 +14,8 @@
 //!                                └→ denied | expired
 //! ```
 //!
+//! A question that a rule asks about goes a shorter way ([`questions`]): waiting, approved, used; or denied, or expired.
+//!
 //! Everything here blocks, and may be called from any thread.
 
 mod book;
@@ -24,6 +26,7 @@ mod grants;
 mod judge;
 mod kept;
 mod make;
+mod questions;
 mod record;
 mod settle;
 mod show;
@@ -33,4 +36,5 @@ mod undo;
 pub use changes::{Asked, BeforeStep, Changes, Options, Outcome};
 pub use error::{ChangesError, Conflict};
 pub use judge::{Judge, Ruling, Verdict};
+pub use questions::{Asking, Consent, Yes};
 pub use settle::take_back_alone;

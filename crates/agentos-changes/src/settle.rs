@@ -36,6 +36,7 @@ impl Changes {
                 self.end(record.id, &by, Happening::Expired)?;
             }
         }
+        self.settle_questions(&by.actor)?;
         let unconfirmed = self.book()?.standing(Status::Unconfirmed)?;
         for record in unconfirmed {
             if record.expires.as_deref().is_none_or(is_over) {

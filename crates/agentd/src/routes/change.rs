@@ -1,16 +1,18 @@
-//! `/system/mutate`, `/changes`, `/approvals`, `/grants`: what changes the machine, and who says yes.
+//! `/system/mutate`, `/changes`, `/approvals`, `/questions`, `/grants`: what changes the machine, and who says yes.
 
 use std::sync::Arc;
 
 use agentos_api::change::{
-    ChangeFilter, ConfirmRequest, DecideRequest, GrantList, MutateRequest, Status, UndoRequest,
+    ChangeFilter, ChangePage, ConfirmRequest, DecideRequest, GrantList, MutateRequest, Status, UndoRequest,
 };
+use agentos_api::question::ApprovalList;
 use agentos_api::{Bounded, Code, Problem, parse};
 use agentos_changes::{Asked, Changes, ChangesError, Outcome};
 use agentos_policy::Spend;
 use axum::extract::{Path, RawQuery, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
+use serde::Serialize;
 use serde_json::json;
 
 use super::json;
@@ -18,6 +20,7 @@ use crate::app::App;
 use crate::body::JsonBody;
 use crate::caller::Caller;
 use crate::changes::{Steps, shown};
+use crate::notifier::Waiting;
 use crate::principal::Role;
 use crate::problem::{Refusal, changes_problem, parse_problem};
 
@@ -60,8 +63,43 @@ pub(crate) async fn page(
 
 pub(crate) async fn waiting(State(app): State<Arc<App>>, caller: Caller) -> Result<Response, Refusal> {
     let limit = Bounded::new(200).unwrap_or_default();
-    list(&app, &caller, ChangeFilter { status: Some(Status::Waiting), limit, ..ChangeFilter::default() })
-        .await
+    let filter = ChangeFilter { status: Some(Status::Waiting), limit, ..ChangeFilter::default() };
+    let list = app
+        .blocking("reading what waits", move |app| {
+            let problem = |error| changes_problem(&error);
+            let ChangePage { changes, next } = app.changes.page(&filter).map_err(problem)?;
+            let questions = app.changes.waiting_questions().map_err(problem)?;
+            Ok(ApprovalList { changes, next, questions })
+        })
+        .await?;
+    masked(&caller, &list)
+}
+
+pub(crate) async fn question(
+    State(app): State<Arc<App>>,
+    caller: Caller,
+    Path(id): Path<String>,
+) -> Result<Response, Refusal> {
+    let id = number(&id)?;
+    let question = app
+        .blocking("reading a question", move |app| {
+            app.changes.question(id).map_err(|error| changes_problem(&error))
+        })
+        .await?;
+    masked(&caller, &question)
+}
+
+pub(crate) async fn decide_question(
+    State(app): State<Arc<App>>,
+    caller: Caller,
+    Path(id): Path<String>,
+    JsonBody(request): JsonBody<DecideRequest>,
+) -> Result<Response, Refusal> {
+    let id = number(&id)?;
+    only_operator(&app, &caller, "approval.refused", id).await?;
+    let asked = asked(&caller);
+    let question = app.change(&caller, move |changes| changes.decide_question(id, &asked, &request)).await?;
+    masked(&caller, &question)
 }
 
 pub(crate) async fn show(
@@ -138,7 +176,13 @@ async fn list(app: &Arc<App>, caller: &Caller, filter: ChangeFilter) -> Result<R
             app.changes.page(&filter).map_err(|error| changes_problem(&error))
         })
         .await?;
-    let bytes = serde_json::to_vec(&page).map_err(|error| Problem::new(Code::INTERNAL, error.to_string()))?;
+    masked(caller, &page)
+}
+
+/// An answer without the secrets in it, for the agent.
+fn masked(caller: &Caller, answer: &impl Serialize) -> Result<Response, Refusal> {
+    let bytes =
+        serde_json::to_vec(answer).map_err(|error| Problem::new(Code::INTERNAL, error.to_string()))?;
     let bytes = match caller.role {
         Role::Operator => bytes,
         Role::Agent => agentos_policy::mask::json(bytes).0,
@@ -151,7 +195,7 @@ fn answer(app: &App, caller: &Caller, outcome: Outcome) -> Response {
     match outcome {
         Outcome::Done(change) => json(shown(change, caller, &loaded)),
         Outcome::Waits(change) => {
-            app.notifier.something_waits(&change);
+            app.notifier.something_waits(Waiting::Change(&change));
             (StatusCode::ACCEPTED, json(shown(change, caller, &loaded))).into_response()
         }
     }
@@ -208,7 +252,7 @@ impl App {
     ///
     /// # Errors
     /// `busy`; `internal` if it panicked; otherwise what the work answers, as a problem.
-    async fn change<T: Send + 'static>(
+    pub(crate) async fn change<T: Send + 'static>(
         self: &Arc<Self>,
         caller: &Caller,
         work: impl FnOnce(&Changes) -> Result<T, ChangesError> + Send + 'static,

@@ -58,6 +58,7 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         .route("/changes/{id}/confirm", post(change::confirm))
         .route("/approvals", get(change::waiting))
         .route("/approvals/{id}", post(change::decide))
+        .route("/questions/{id}", get(change::question).post(change::decide_question))
         .route("/grants", get(change::grants))
         .route("/grants/{id}/revoke", post(change::revoke))
         .route("/events/log", get(events::page))

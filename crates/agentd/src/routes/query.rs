@@ -1,4 +1,4 @@
-//! `POST /system/query`: one question, checked, judged, recorded, answered.
+//! `POST /system/query`: one question, checked, judged, agreed to where a rule asks, recorded, answered.
 
 use std::sync::Arc;
 
@@ -15,14 +15,22 @@ use super::json;
 use crate::app::App;
 use crate::body::JsonBody;
 use crate::caller::Caller;
-use crate::judge::Judge;
+use crate::judge::{Judge, Stand};
 use crate::problem::{Refusal, query_problem};
 
-/// What the ledger keeps of a query: the question. The answer is not kept: it may hold anything.
+/// What a file is called may change between two looks at it. So often people are asked about it anew.
+const MOST_LOOKS: usize = 4;
+
+/// What the ledger keeps of a query: the question, and by whose yes it is answered. The answer is not kept: it may hold
+/// anything.
 #[derive(Serialize)]
 struct Asked<'a> {
     query: &'a str,
     args: &'a Map<String, Value>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    approval: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    grant: Option<u64>,
 }
 
 pub(crate) async fn answer(
@@ -37,30 +45,49 @@ pub(crate) async fn answer(
     // A question that cannot be asked reads nothing, so it is refused before it is recorded.
     app.machine.check(&request.query, &args).map_err(|error| query_problem(&error))?;
     let judge = Judge::new(app.policy.now(), &caller, &request);
-    if let Some((problem, event)) = judge.refusal() {
-        app.record(&caller, "policy.denied", &event).await?;
-        return Err(problem.into());
+    for _ in 0..MOST_LOOKS {
+        may_go_on(&app, &caller, &judge).await?;
+        let (approval, grant) = judge.by();
+        let event = Asked { query: &request.query, args: &request.args, approval, grant };
+        app.record(&caller, "system.query", &event).await?;
+        let viewer = caller.viewer(judge.clone());
+        let (name, args) = (request.query.clone(), args.clone());
+        let what = format!("the query {name}");
+        let shown = Arc::clone(&judge);
+        let answered = app
+            .blocking(&what, move |app| {
+                let answer =
+                    app.machine.query(&name, &args, viewer).map_err(|error| query_problem(&error))?;
+                Ok(shown.shown(answer))
+            })
+            .await;
+        // What a file is turns out when it is found; then the policy may say otherwise than by the words of the question.
+        if judge.stand() != Stand::Open {
+            continue;
+        }
+        let (bytes, masked) = answered?;
+        let mut response = json(bytes);
+        if masked > 0 {
+            response.headers_mut().insert(HeaderName::from_static(MASKED_HEADER), HeaderValue::from(masked));
+        }
+        return Ok(response);
     }
-    app.record(&caller, "system.query", &Asked { query: &request.query, args: &request.args }).await?;
-    let viewer = caller.viewer(judge.clone());
-    let name = request.query;
-    let what = format!("the query {name}");
-    let shown = Arc::clone(&judge);
-    let answered = app
-        .blocking(&what, move |app| {
-            let answer = app.machine.query(&name, &args, viewer).map_err(|error| query_problem(&error))?;
-            Ok(shown.shown(answer))
-        })
-        .await;
-    // What a file is turns out when it is found; then the policy may say otherwise than by the words of the question.
-    if let Some((problem, event)) = judge.refusal() {
-        app.record(&caller, "policy.denied", &event).await?;
-        return Err(problem.into());
+    Err(Problem::new(
+        Code::BUSY,
+        "what this names is another file each time it is looked at; it was not read",
+    )
+    .into())
+}
+
+/// Refuses a question that the policy keeps, and one that it asks about to which nobody agreed.
+async fn may_go_on(app: &Arc<App>, caller: &Caller, judge: &Arc<Judge>) -> Result<(), Problem> {
+    match judge.stand() {
+        Stand::Open => Ok(()),
+        Stand::Asked => app.agree(caller, judge).await,
+        Stand::Kept => {
+            let Some((problem, event)) = judge.refusal() else { return Ok(()) };
+            app.record(caller, "policy.denied", &event).await?;
+            Err(problem)
+        }
     }
-    let (bytes, masked) = answered?;
-    let mut response = json(bytes);
-    if masked > 0 {
-        response.headers_mut().insert(HeaderName::from_static(MASKED_HEADER), HeaderValue::from(masked));
-    }
-    Ok(response)
 }

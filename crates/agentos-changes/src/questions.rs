@@ -1,0 +1,447 @@
+//! A person's yes to a question about the machine: to this question alone, once.
+//!
+//! It is no change: there is no plan, nothing is made, nothing is taken back. What it shares with changes is the book, the
+//! numbers, and the yes for a while.
+
+use std::collections::BTreeSet;
+
+use agentos_api::change::{DecideRequest, Decided, Decision, Status};
+use agentos_api::event::{Actor, EventType};
+use agentos_api::question::{MAX_ASKED_BYTES, MAX_ASKED_NAMES, MAX_WAITING, Question, Standing};
+use agentos_ledger::{CanonicalJson, NewEvent};
+use agentos_objects::Hash;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
+
+use crate::book::Book;
+use crate::changes::{Asked, Changes, from_now, is_over};
+use crate::error::{ChangesError, Conflict};
+use crate::grants::{Giving, principal};
+use crate::make::check_reason;
+use crate::record::Seen;
+
+/// The types of events about questions begin so.
+pub(crate) const PREFIX: &str = "question.";
+
+/// A question that a rule asks about.
+#[derive(Clone, Debug)]
+pub struct Asking<'a> {
+    /// Who asks.
+    pub actor: &'a Actor,
+    /// The query.
+    pub query: &'a str,
+    /// Its arguments.
+    pub args: &'a Map<String, Value>,
+    /// Each rule that has asked about it so far, by what it says; the last is the one that asks now.
+    pub rules: &'a [String],
+    /// The rule that asks, as people name it.
+    pub rule: Option<String>,
+    /// Why, in the rule's words.
+    pub because: Option<String>,
+    /// A yes may not come through a chat.
+    pub operator_only: bool,
+    /// The names of the file it is about by which the policy keeps it.
+    pub names: &'a [String],
+}
+
+/// What people have said to a question.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Consent {
+    /// Yes. Where it was a yes to this question alone, it is used up now.
+    Given(Yes),
+    /// Nothing yet.
+    Waits {
+        /// What they are asked.
+        question: Question,
+        /// It began to wait just now.
+        new: bool,
+    },
+    /// No.
+    Denied(Question),
+}
+
+/// A yes, and what it covers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Yes {
+    /// The number of the question, or of the grant.
+    pub number: u64,
+    /// It holds for a while, for whatever the rule asks about.
+    pub for_a_while: bool,
+    rules: Vec<String>,
+    names: Vec<String>,
+}
+
+impl Yes {
+    /// Whether it is a yes also to what the rule `rule` asks about files that the policy keeps by `names`.
+    pub fn covers(&self, rule: &str, names: &[String]) -> bool {
+        self.rules.iter().any(|known| known == rule)
+            && (self.for_a_while || names.iter().all(|name| self.names.contains(name)))
+    }
+}
+
+/// What happens to a question, as it stands in the ledger.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "step", rename_all = "snake_case")]
+enum Happening {
+    Waiting {
+        query: String,
+        args: Map<String, Value>,
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        names: Vec<String>,
+        rules: Vec<String>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        rule: Option<String>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        because: Option<String>,
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        operator_only: bool,
+        expires: String,
+        hash: String,
+    },
+    Approved {
+        hash: String,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        reason: Option<String>,
+    },
+    Denied {
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        reason: Option<String>,
+    },
+    Used,
+    Expired,
+}
+
+impl Happening {
+    const fn kind(&self) -> &'static str {
+        match self {
+            Self::Waiting { .. } => "question.waiting",
+            Self::Approved { .. } => "question.approved",
+            Self::Denied { .. } => "question.denied",
+            Self::Used => "question.used",
+            Self::Expired => "question.expired",
+        }
+    }
+}
+
+/// The data of an event about a question.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+struct Data {
+    question: u64,
+    #[serde(flatten)]
+    happening: Happening,
+}
+
+/// What is known of a question.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Record {
+    pub(crate) question: Question,
+    rules: Vec<String>,
+}
+
+impl Record {
+    /// What is the same for each time the same caller asks the same.
+    pub(crate) fn key(&self) -> String {
+        key(&self.question.actor, &self.question.query, &self.question.args)
+    }
+
+    /// What is known after `happening`. Nothing for an event that has no beginning.
+    fn after(before: Option<Self>, id: u64, happening: &Happening, seen: Seen<'_>) -> Option<Self> {
+        if let Happening::Waiting { query, args, names, rules, rule, because, operator_only, expires, hash } =
+            happening
+        {
+            let question = Question {
+                id,
+                status: Standing::Waiting,
+                actor: seen.actor.to_owned(),
+                query: query.clone(),
+                args: args.clone(),
+                names: names.clone(),
+                rule: rule.clone(),
+                because: because.clone(),
+                operator_only: *operator_only,
+                created: seen.ts.to_owned(),
+                updated: seen.ts.to_owned(),
+                expires: expires.clone(),
+                hash: hash.clone(),
+                decided: None,
+            };
+            return Some(Self { question, rules: rules.clone() });
+        }
+        let mut record = before?;
+        let question = &mut record.question;
+        seen.ts.clone_into(&mut question.updated);
+        let decided = |reason: &Option<String>| {
+            Some(Decided {
+                by: seen.actor.to_owned(),
+                at: seen.ts.to_owned(),
+                rule: question.rule.clone(),
+                reason: reason.clone(),
+            })
+        };
+        match happening {
+            Happening::Waiting { .. } => {}
+            Happening::Approved { reason, .. } => {
+                question.decided = decided(reason);
+                question.status = Standing::Approved;
+            }
+            Happening::Denied { reason } => {
+                question.decided = decided(reason);
+                question.status = Standing::Denied;
+            }
+            Happening::Used => question.status = Standing::Used,
+            Happening::Expired => question.status = Standing::Expired,
+        }
+        Some(record)
+    }
+
+    fn yes(&self) -> Yes {
+        Yes {
+            number: self.question.id,
+            for_a_while: false,
+            rules: self.rules.clone(),
+            names: self.question.names.clone(),
+        }
+    }
+
+    /// Whether it asks for all that is wanted now.
+    fn asks_for(&self, asking: &Asking<'_>) -> bool {
+        asking.rules.iter().all(|rule| self.rules.contains(rule))
+            && asking.names.iter().all(|name| self.question.names.contains(name))
+    }
+}
+
+/// Takes in an event about questions.
+pub(crate) fn take(book: &Book, payload: &str, seen: Seen<'_>) -> rusqlite::Result<()> {
+    let data = serde_json::from_str::<Value>(payload)
+        .ok()
+        .and_then(|payload| serde_json::from_value::<Data>(payload.get("data")?.clone()).ok());
+    match data {
+        Some(data) => take_in(book, &data, seen),
+        None => Ok(()),
+    }
+}
+
+fn take_in(book: &Book, data: &Data, seen: Seen<'_>) -> rusqlite::Result<()> {
+    let before = book.question(data.question)?;
+    match Record::after(before, data.question, &data.happening, seen) {
+        Some(after) => book.put_question(&after),
+        None => Ok(()),
+    }
+}
+
+impl Changes {
+    /// What people have said to a question that a rule asks about; where nobody was asked, they are now. `may_wait` says
+    /// whether one more may wait beside so many. All of it is on the ledger before this returns.
+    ///
+    /// # Errors
+    /// [`ChangesError::Quota`] and [`ChangesError::Busy`] where too many wait; [`ChangesError::Invalid`] where it is too large
+    /// to be read by a person; the ledger's and the database's.
+    pub fn consent(
+        &self,
+        asking: &Asking<'_>,
+        may_wait: &dyn Fn(u64) -> Result<(), String>,
+    ) -> Result<Consent, ChangesError> {
+        check(asking)?;
+        let to = principal(asking.actor.as_str());
+        let rule = asking.rules.last().map_or("", String::as_str);
+        let grants = self.grants()?;
+        // One at a time from here on: a yes is used up by one of those who ask at once.
+        let book = self.book()?;
+        let open = book.open_questions(&key(asking.actor.as_str(), asking.query, asking.args))?;
+        let (open, over): (Vec<Record>, Vec<Record>) =
+            open.into_iter().partition(|record| !is_over(&record.question.expires));
+        // A no is not asked about any more after its time; it stays a no on the record.
+        for record in over.iter().filter(|record| record.question.status != Standing::Denied) {
+            self.happens(&book, asking.actor, record.question.id, Happening::Expired)?;
+        }
+        // Whoever said no to this question meant it, whatever else they said yes to.
+        if let Some(record) = open.iter().find(|record| record.question.status == Standing::Denied) {
+            return Ok(Consent::Denied(record.question.clone()));
+        }
+        if let Some(grant) = grants.iter().find(|grant| grant.to == to && grant.rule_id == rule) {
+            let rules = vec![grant.rule_id.clone()];
+            return Ok(Consent::Given(Yes {
+                number: grant.grant,
+                for_a_while: true,
+                rules,
+                names: Vec::new(),
+            }));
+        }
+        let standing = |wanted: Standing| {
+            open.iter().find(|record| record.question.status == wanted && record.asks_for(asking))
+        };
+        if let Some(record) = standing(Standing::Approved) {
+            self.happens(&book, asking.actor, record.question.id, Happening::Used)?;
+            return Ok(Consent::Given(record.yes()));
+        }
+        if let Some(record) = standing(Standing::Waiting) {
+            return Ok(Consent::Waits { question: record.question.clone(), new: false });
+        }
+        let waiting = book.count_questions(Standing::Waiting)?;
+        if waiting >= MAX_WAITING as u64 {
+            return Err(ChangesError::Busy(format!(
+                "{MAX_WAITING} questions wait for a yes already; decide some of them first"
+            )));
+        }
+        may_wait(book.count(Status::Waiting)? + waiting).map_err(ChangesError::Quota)?;
+        let id = book.highest()? + 1;
+        let happening = Happening::Waiting {
+            query: asking.query.to_owned(),
+            args: asking.args.clone(),
+            names: asking.names.to_vec(),
+            rules: asking.rules.to_vec(),
+            rule: asking.rule.clone(),
+            because: asking.because.clone(),
+            operator_only: asking.operator_only,
+            expires: from_now(self.options.expire_after),
+            hash: hash(asking),
+        };
+        let record = self.happens(&book, asking.actor, id, happening)?;
+        Ok(Consent::Waits { question: record.question, new: true })
+    }
+
+    /// Says yes or no to a question that waits. A yes answers it once, when it is asked again.
+    ///
+    /// # Errors
+    /// [`ChangesError::NotFound`]; [`ChangesError::Conflict`] where it does not wait any more, or is another question.
+    pub fn decide_question(
+        &self,
+        id: u64,
+        by: &Asked,
+        request: &DecideRequest,
+    ) -> Result<Question, ChangesError> {
+        if let Some(reason) = &request.reason {
+            check_reason(reason)?;
+        }
+        let book = self.book()?;
+        let record = book.question(id)?.ok_or_else(|| not_found(id))?;
+        if record.question.status != Standing::Waiting {
+            return Err(stands(&record.question));
+        }
+        if is_over(&record.question.expires) {
+            let expired = self.happens(&book, &by.actor, id, Happening::Expired)?;
+            return Err(stands(&expired.question));
+        }
+        let happening = match request.decision {
+            Decision::Deny => Happening::Denied { reason: request.reason.clone() },
+            Decision::Approve if request.plan_hash.as_deref() != Some(record.question.hash.as_str()) => {
+                return Err(Conflict::PlanChanged { now: record.question.hash }.into());
+            }
+            Decision::Approve => {
+                Happening::Approved { hash: record.question.hash.clone(), reason: request.reason.clone() }
+            }
+        };
+        let decided = self.happens(&book, &by.actor, id, happening)?;
+        drop(book);
+        if let (Decision::Approve, Some(seconds)) = (request.decision, request.for_seconds) {
+            let giving = Giving {
+                number: id,
+                to: &decided.question.actor,
+                rule: decided.question.rule.clone(),
+                rule_id: decided.rules.last().cloned(),
+            };
+            self.give(by, giving, seconds.get())?;
+        }
+        Ok(decided.question)
+    }
+
+    /// One question.
+    ///
+    /// # Errors
+    /// [`ChangesError::NotFound`]; the database's.
+    pub fn question(&self, id: u64) -> Result<Question, ChangesError> {
+        Ok(self.book()?.question(id)?.ok_or_else(|| not_found(id))?.question)
+    }
+
+    /// The questions that wait, the oldest first.
+    ///
+    /// # Errors
+    /// The database's.
+    pub fn waiting_questions(&self) -> Result<Vec<Question>, ChangesError> {
+        let records = self.book()?.questions(Standing::Waiting)?;
+        Ok(records.into_iter().map(|record| record.question).filter(|one| !is_over(&one.expires)).collect())
+    }
+
+    /// Ends the questions whose time is over.
+    pub(crate) fn settle_questions(&self, by: &Actor) -> Result<(), ChangesError> {
+        let book = self.book()?;
+        for standing in [Standing::Waiting, Standing::Approved] {
+            for record in book.questions(standing)? {
+                if is_over(&record.question.expires) {
+                    self.happens(&book, by, record.question.id, Happening::Expired)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Records what happens to a question, waits until it is durable, and takes it in.
+    fn happens(
+        &self,
+        book: &Book,
+        actor: &Actor,
+        question: u64,
+        happening: Happening,
+    ) -> Result<Record, ChangesError> {
+        self.step(happening.kind());
+        let kind = EventType::new(happening.kind())
+            .map_err(|error| ChangesError::Invalid { field: "type".to_owned(), reason: error.to_string() })?;
+        let data = Data { question, happening };
+        let event = NewEvent::new(kind, actor.clone(), &data)?;
+        self.begin_taking_in();
+        let appended = self.ledger.append_blocking(event)?;
+        take_in(book, &data, Seen { ts: &appended.ts, actor: actor.as_str() })?;
+        book.set_last_event(appended.id)?;
+        self.end_taking_in();
+        book.question(question)?.ok_or_else(|| not_found(question))
+    }
+}
+
+fn check(asking: &Asking<'_>) -> Result<(), ChangesError> {
+    let size = serde_json::to_vec(asking.args).map_or(usize::MAX, |text| text.len());
+    let distinct: BTreeSet<&String> = asking.names.iter().collect();
+    if size > MAX_ASKED_BYTES || distinct.len() > MAX_ASKED_NAMES {
+        return Err(ChangesError::Invalid {
+            field: "args".to_owned(),
+            reason: format!(
+                "a person is asked about this, and is not shown more than {MAX_ASKED_BYTES} bytes of arguments and \
+                 {MAX_ASKED_NAMES} names of a file"
+            ),
+        });
+    }
+    Ok(())
+}
+
+/// Of who asks what, with the arguments in canonical form: two questions that differ in a byte have two.
+fn key(actor: &str, query: &str, args: &Map<String, Value>) -> String {
+    of(&json!({"args": args, "principal": principal(actor), "query": query}))
+}
+
+fn hash(asking: &Asking<'_>) -> String {
+    of(&json!({
+        "args": asking.args,
+        "names": asking.names,
+        "principal": principal(asking.actor.as_str()),
+        "query": asking.query,
+        "rules": asking.rules,
+    }))
+}
+
+/// What has no canonical form is not recorded either, and so never asked about.
+fn of(value: &Value) -> String {
+    let text = CanonicalJson::from_value(value).map(|json| json.as_str().to_owned());
+    Hash::of(text.unwrap_or_default().as_bytes()).to_string()
+}
+
+fn not_found(id: u64) -> ChangesError {
+    ChangesError::NotFound(format!("question {id}"))
+}
+
+fn stands(question: &Question) -> ChangesError {
+    let by = match &question.decided {
+        Some(decided) => format!(" (by {} at {})", decided.by, decided.at),
+        None => format!(" (since {})", question.updated),
+    };
+    Conflict::QuestionStands { question: question.id, stands: format!("{}{by}", question.status.as_str()) }
+        .into()
+}
