@@ -3,6 +3,7 @@
 use std::fmt;
 use std::io;
 
+use agentos_api::Code;
 use agentos_client::ClientError;
 use agentos_client::gateway::GatewayError;
 use serde::Serialize;
@@ -43,7 +44,7 @@ Exit status:
   3    agentd cannot be reached or stopped answering; with chat, also the agent's gateway
   4    agentd, or the gateway, refused the request or could not carry it out
   5    it could not be done or checked here, on this side of the socket
-  6    a change was asked for, and waits for a person's yes
+  6    a change or a question was asked for, and waits for a person's yes
   7    a witness refused a checkpoint: the ledger was rolled back, rewritten or signed with another key
   130  Ctrl-C ended a chat
   141  the reader of the output went away";
@@ -139,6 +140,7 @@ impl CliError {
 impl From<ClientError> for CliError {
     fn from(error: ClientError) -> Self {
         let exit = match &error {
+            ClientError::Problem(problem) if problem.code == Code::APPROVAL_REQUIRED => Exit::Waits,
             ClientError::Problem(_) => Exit::Refused,
             error if error.is_transport() => Exit::Unreachable,
             _ => Exit::Failed,

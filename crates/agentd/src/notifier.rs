@@ -23,7 +23,6 @@ pub(crate) enum Waiting<'a> {
 }
 
 impl Waiting<'_> {
-
     /// The environment in which the command runs. The agent's words are in it: control characters are no part of them.
     fn environment(&self) -> Vec<(&'static str, String)> {
         match self {

@@ -13,6 +13,7 @@ use agentos_api::memory::{
     IngestRequest, MemoryHealth, RecallRequest, RecallResponse, StoreRequest, StoreResponse,
 };
 use agentos_api::query::Query;
+use agentos_api::question::{ApprovalList, Question};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -149,14 +150,24 @@ impl Client {
         fresh.post(&format!("/changes/{id}/confirm"), &ConfirmRequest {}).await
     }
 
-    /// `GET /approvals`: the changes that wait for a yes.
-    pub async fn approvals(&self) -> Result<ChangePage, ClientError> {
+    /// `GET /approvals`: the changes and questions that wait for a yes.
+    pub async fn approvals(&self) -> Result<ApprovalList, ClientError> {
         self.get("/approvals").await
     }
 
     /// `POST /approvals/{id}`: says yes or no to a change that waits. A yes makes it before this returns.
     pub async fn decide(&self, id: u64, request: &DecideRequest) -> Result<Change, ClientError> {
         self.post(&format!("/approvals/{id}"), request).await
+    }
+
+    /// `GET /questions/{id}`: one question that a rule asks about.
+    pub async fn question(&self, id: u64) -> Result<Question, ClientError> {
+        self.get(format!("/questions/{id}")).await
+    }
+
+    /// `POST /questions/{id}`: says yes or no to a question that waits. A yes answers it once, when it is asked again.
+    pub async fn decide_question(&self, id: u64, request: &DecideRequest) -> Result<Question, ClientError> {
+        self.post(&format!("/questions/{id}"), request).await
     }
 
     /// `GET /grants`: what was allowed for a while.

@@ -1,11 +1,12 @@
 //! `agentctl changes`: what was changed, and what became of it.
 
 use agentos_api::Bounded;
-use agentos_api::change::{ChangeFilter, ChangePage, Status};
+use agentos_api::change::{Change, ChangeFilter, ChangePage, Status};
 use clap::{Args, Subcommand, ValueEnum};
 
 use crate::context::Context;
 use crate::error::{CliError, Exit};
+use crate::output::Output;
 use crate::view;
 
 /// Lists the changes of this machine, the newest first.
@@ -113,18 +114,21 @@ async fn list(context: &mut Context, arguments: &List) -> Result<Exit, CliError>
     Ok(Exit::Well)
 }
 
-/// Shows one change, whole.
-pub(super) async fn show(context: &mut Context, number: u64) -> Result<Exit, CliError> {
+async fn show(context: &mut Context, number: u64) -> Result<Exit, CliError> {
     let change = context.client().change(number).await?;
-    let output = &mut context.output;
+    show_change(&mut context.output, &change)?;
+    Ok(Exit::Well)
+}
+
+/// Shows one change, whole, and what to do next.
+pub(super) fn show_change(output: &mut Output, change: &Change) -> Result<(), CliError> {
     if output.json {
-        output.json(&change)?;
-        return Ok(Exit::Well);
+        return output.json(change);
     }
-    view::change::change(output, &change)?;
+    view::change::change(output, change)?;
     if let Some(next) = &change.next_step {
         output.text("")?;
         output.text(next)?;
     }
-    Ok(Exit::Well)
+    Ok(())
 }

@@ -175,7 +175,7 @@ pub(crate) fn moment(clock: &Clock, text: &str) -> String {
     text.parse::<Timestamp>().map_or_else(|_| text.to_owned(), |moment| clock.full(moment))
 }
 
-fn ago(clock: &Clock, text: &str) -> String {
+pub(crate) fn ago(clock: &Clock, text: &str) -> String {
     text.parse::<Timestamp>().map_or_else(|_| text.to_owned(), |moment| clock.relative(moment))
 }
 

@@ -6,6 +6,7 @@
 
 pub(crate) mod change;
 mod columns;
+pub(crate) mod question;
 mod value;
 
 use crate::error::CliError;

@@ -145,3 +145,50 @@ fn who_watches_is_told_of_each_once() {
     watch.kill().unwrap();
     watch.wait().unwrap();
 }
+
+#[test]
+fn a_question_waits_and_a_yes_answers_it_once() {
+    let agentd = Agentd::start();
+    let ask = |path: &str| agentd.as_agent(&["query", "file", &format!("path={path}")]);
+    let asked = ask("/etc/sudoers").with(6);
+    assert!(asked.stderr.contains("`agentctl approvals approve 1`"), "{asked:?}");
+    let waiting = agentd.run(&["approvals"]).with(0).stdout;
+    assert!(waiting.contains("file path=\"/etc/sudoers\""), "{waiting}");
+    let shown = agentd.run(&["approvals", "show", "1"]).with(0).stdout;
+    assert!(shown.contains("path = \"/etc/sudoers\"") && shown.contains("waiting"), "{shown}");
+
+    agentd.as_agent(&["approvals", "approve", "1"]).with(4);
+    agentd.run(&["approvals", "approve", "1", "--plan-hash", &"0".repeat(64)]).with(4);
+    let approved = agentd.run(&["approvals", "approve", "1"]).with(0).stdout;
+    assert!(
+        approved.contains("Question 1 is approved\n") && approved.contains("answered once"),
+        "{approved}"
+    );
+    agentd.run(&["approvals", "approve", "1"]).with(4);
+    // Where there is no such file, that is the answer.
+    let expected = if fs::exists("/etc/sudoers").unwrap() { 0 } else { 4 };
+    ask("/etc/sudoers").with(expected);
+    ask("/etc/sudoers").with(6);
+    assert!(agentd.run(&["approvals", "show", "1"]).with(0).stdout.contains("used"));
+
+    // Changes and questions are decided on in turn, by one list of numbers.
+    let file = format!("path={}", agentd.path("a").display());
+    agentd.as_agent(&["change", "file.write", &file, "content=one", "--reason", "because", "--yes"]).with(6);
+    let mut terminal = Terminal::of(&agentd.command(&["approvals"]));
+    let question = "Agree? [y]es, [n]o, [s]kip, [q]uit:";
+    terminal.shows("\"/etc/sudoers\"");
+    terminal.shows(question);
+    terminal.press("n\n");
+    terminal.shows("Why not?");
+    terminal.press("it is mine\n");
+    terminal.shows("Question 2 is denied");
+    terminal.shows("+one");
+    terminal.shows(question);
+    terminal.press("y\n");
+    terminal.shows("Change 3 is applied");
+    terminal.shows("Nothing more waits.");
+    assert_eq!(terminal.end(), 0);
+    let denied = ask("/etc/sudoers").with(4);
+    assert!(denied.stderr.contains("it is mine"), "{denied:?}");
+    agentd.run(&["approvals", "show", "9"]).with(4);
+}

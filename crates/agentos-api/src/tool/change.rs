@@ -57,7 +57,7 @@ pub(super) fn tools() -> Vec<Tool> {
         tool(
             "approvals_list",
             "What waits",
-            "The changes that wait for the person's yes, with who asked and why. Only the person can say yes or no: with \
+            "The changes and questions that wait for the person's yes, with who asked and why. Only the person can say yes or no: with \
              `agentctl approvals`, in a terminal.",
             Effect::Read,
             json!({ "type": "object", "properties": {}, "additionalProperties": false }),

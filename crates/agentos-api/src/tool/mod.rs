@@ -132,7 +132,8 @@ fn reading() -> Vec<Tool> {
             "System query",
             &format!(
                 "Asks the machine one question by name and gets numbers back, not prose. Use it for whatever has no tool of \
-                 its own. Queries: {}.",
+                 its own. The answer approval_required says what the person types to allow it: tell them, and stop; once they \
+                 have, ask exactly the same again. Queries: {}.",
                 summaries()
             ),
             Effect::Read,

@@ -1,12 +1,14 @@
-//! `agentctl approvals`: a person's yes or no to what the agent wants to change.
+//! `agentctl approvals`: a person's yes or no to what the agent wants to change, or to read.
 
 mod one_by_one;
+mod waiting;
 mod watch;
 
 use agentos_api::Bounded;
-use agentos_api::change::{Change, DecideRequest, Decision};
+use agentos_api::change::{DecideRequest, Decision};
 use clap::{Args, Subcommand};
 
+use self::waiting::Waiting;
 use super::changes;
 use super::making::{refused, tell};
 use crate::context::Context;
@@ -30,10 +32,10 @@ pub(crate) struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Shows one change with all of its plan.
+    /// Shows what waits under a number: a change with all of its plan, or a question.
     #[command(after_help = "Example:\n  agentctl approvals show 12")]
     Show {
-        /// The number of the change
+        /// The number of the change or question
         #[arg(value_parser = clap::value_parser!(u64).range(1..))]
         number: u64,
     },
@@ -49,19 +51,21 @@ enum Command {
     Watch(watch::Arguments),
 }
 
-/// Says yes to a change, which makes it. What is agreed to is the plan that this prints, and no other.
+/// Says yes: to a change, which makes it, or to a question, which is then answered once, when the agent asks it again.
+///
+/// What is agreed to is what this prints, and no other.
 #[derive(Debug, Args)]
 #[command(
     after_help = "Examples:\n  agentctl approvals approve 12\n  agentctl approvals approve 12 --for 10m"
 )]
 struct Approve {
-    /// The number of the change
+    /// The number of the change or question
     #[arg(value_parser = clap::value_parser!(u64).range(1..))]
     number: u64,
     /// For so long (30s, 10m, 24h at most), also say yes to whatever the same rule asks about from the same caller
     #[arg(long = "for", value_name = "TIME")]
     grant: Option<String>,
-    /// Only if the plan still has this hash: the one that was looked at
+    /// Only if the plan, or the question, still has this hash: the one that was looked at
     #[arg(long, value_name = "HASH")]
     plan_hash: Option<String>,
     /// Why; it stays on the record
@@ -69,11 +73,11 @@ struct Approve {
     reason: Option<String>,
 }
 
-/// Says no to a change.
+/// Says no to a change or a question.
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  agentctl approvals deny 12 --reason 'not on a Friday'")]
 struct Deny {
-    /// The number of the change
+    /// The number of the change or question
     #[arg(value_parser = clap::value_parser!(u64).range(1..))]
     number: u64,
     /// Why; it stays on the record, and the agent reads it
@@ -87,7 +91,7 @@ pub(crate) async fn run(context: &mut Context, arguments: &Arguments) -> Result<
             one_by_one::run(&context.client(), &mut context.output).await
         }
         None => list(context).await,
-        Some(Command::Show { number }) => changes::show(context, *number).await,
+        Some(Command::Show { number }) => show(context, *number).await,
         Some(Command::Approve(arguments)) => approve(context, arguments).await,
         Some(Command::Deny(arguments)) => deny(context, arguments).await,
         Some(Command::Confirm { number }) => confirm(context, *number).await,
@@ -100,11 +104,30 @@ async fn list(context: &mut Context) -> Result<Exit, CliError> {
     let output = &mut context.output;
     if output.json {
         output.json(&page)?;
-    } else if page.changes.is_empty() {
+    } else if page.changes.is_empty() && page.questions.is_empty() {
         output.note("Nothing waits.");
     } else {
-        view::change::list(output, &page.changes)?;
+        if !page.changes.is_empty() {
+            view::change::list(output, &page.changes)?;
+        }
+        if !page.changes.is_empty() && !page.questions.is_empty() {
+            output.text("")?;
+        }
+        if !page.questions.is_empty() {
+            view::question::list(output, &page.questions)?;
+        }
         output.note("Look at one with `agentctl approvals show NUMBER`; decide with approve or deny.");
+    }
+    Ok(Exit::Well)
+}
+
+async fn show(context: &mut Context, number: u64) -> Result<Exit, CliError> {
+    let waiting = Waiting::of(&context.client(), number).await?;
+    let output = &mut context.output;
+    match &waiting {
+        Waiting::Change(change) => changes::show_change(output, change)?,
+        Waiting::Question(question) if output.json => output.json(question)?,
+        Waiting::Question(question) => view::question::question(output, question)?,
     }
     Ok(Exit::Well)
 }
@@ -112,26 +135,26 @@ async fn list(context: &mut Context) -> Result<Exit, CliError> {
 async fn approve(context: &mut Context, arguments: &Approve) -> Result<Exit, CliError> {
     let for_seconds = arguments.grant.as_deref().map(seconds).transpose()?;
     let client = context.client();
-    let change = client.change(arguments.number).await?;
+    let waiting = Waiting::of(&client, arguments.number).await?;
     let output = &mut context.output;
     if !output.json {
-        view::change::change(output, &change)?;
+        waiting.show(output)?;
         output.text("")?;
     }
     let request = DecideRequest {
         reason: arguments.reason.clone(),
         for_seconds,
-        ..yes(&change, arguments.plan_hash.as_ref())
+        ..yes(&waiting, arguments.plan_hash.as_ref())
     };
-    let made = output.while_waiting("making the change", client.decide(change.id, &request)).await;
-    tell(output, &made.map_err(refused)?)
+    let decided = waiting.decide(&client, output, &request).await.map_err(refused)?;
+    decided.tell(output)
 }
 
-/// A yes to the plan with that hash, or else to the one that was just shown.
-fn yes(shown: &Change, hash: Option<&String>) -> DecideRequest {
+/// A yes to what has that hash, or else to what was just shown.
+fn yes(shown: &Waiting, hash: Option<&String>) -> DecideRequest {
     DecideRequest {
         decision: Decision::Approve,
-        plan_hash: Some(hash.unwrap_or(&shown.plan.hash).clone()),
+        plan_hash: Some(hash.map_or_else(|| shown.hash().to_owned(), Clone::clone)),
         reason: None,
         for_seconds: None,
     }
@@ -144,8 +167,10 @@ fn no(reason: Option<String>) -> DecideRequest {
 
 async fn deny(context: &mut Context, arguments: &Deny) -> Result<Exit, CliError> {
     let request = no(Some(arguments.reason.clone()));
-    let denied = context.client().decide(arguments.number, &request).await?;
-    tell(&mut context.output, &denied)?;
+    let client = context.client();
+    let waiting = Waiting::of(&client, arguments.number).await?;
+    let denied = waiting.decide(&client, &context.output, &request).await?;
+    denied.tell(&mut context.output)?;
     // It is what was asked for.
     Ok(Exit::Well)
 }

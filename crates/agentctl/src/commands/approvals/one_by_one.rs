@@ -1,17 +1,16 @@
 //! What waits, one after the other: all of the plan, then yes, no, or later.
 
 use agentos_api::Code;
-use agentos_api::change::{Change, Status};
 use agentos_client::Client;
 
+use super::waiting::{Waiting, say};
 use super::{no, yes};
-use crate::commands::making::{ask, is_yes, refused, tell};
+use crate::commands::making::{ask, is_yes};
 use crate::error::{CliError, Exit};
 use crate::input::Lines;
 use crate::output::{Output, counted};
-use crate::view;
 
-/// What was decided on one change.
+/// What was decided.
 enum Answer {
     Yes,
     No,
@@ -25,32 +24,35 @@ pub(super) async fn run(client: &Client, output: &mut Output) -> Result<Exit, Cl
     // Numbers only grow: what was looked at is not shown twice.
     let mut seen = 0;
     loop {
-        let mut waiting = client.approvals().await?.changes;
-        waiting.retain(|change| change.id > seen);
-        waiting.sort_by_key(|change| change.id);
-        let Some(next) = waiting.first() else {
+        let list = client.approvals().await?;
+        let changes = list.changes.iter().map(|change| change.id);
+        let mut waiting: Vec<u64> =
+            changes.chain(list.questions.iter().map(|question| question.id)).collect();
+        waiting.retain(|number| *number > seen);
+        waiting.sort_unstable();
+        let Some(&next) = waiting.first() else {
             output.note(if seen == 0 { "Nothing waits." } else { "Nothing more waits." });
             return Ok(Exit::Well);
         };
-        seen = next.id;
-        output.note(&format!("{} to decide on.", counted(waiting.len() as u64, "change")));
-        if !one(client, output, &mut lines, next.id).await? {
+        seen = next;
+        output.note(&format!("{} to decide on.", counted(waiting.len() as u64, "thing")));
+        if !one(client, output, &mut lines, next).await? {
             return Ok(Exit::Well);
         }
         output.text("")?;
     }
 }
 
-/// Has one change decided on; `false` to stop.
+/// Has one change or question decided on; `false` to stop.
 async fn one(client: &Client, output: &mut Output, lines: &mut Lines, number: u64) -> Result<bool, CliError> {
     loop {
-        let change = client.change(number).await?;
-        if change.status != Status::Waiting {
-            output.note(&format!("Change {number} is {} meanwhile.", change.status.as_str()));
+        let waiting = Waiting::of(client, number).await?;
+        if let Some(stands) = waiting.stands() {
+            output.note(&stands);
             return Ok(true);
         }
         output.text("")?;
-        view::change::change(output, &change)?;
+        waiting.show(output)?;
         match answer(output, lines).await? {
             Answer::Quit => return Ok(false),
             Answer::Skip => return Ok(true),
@@ -58,24 +60,20 @@ async fn one(client: &Client, output: &mut Output, lines: &mut Lines, number: u6
                 let Some(reason) = ask(output, lines, "Why not? (the agent reads it)").await? else {
                     return Ok(false);
                 };
-                let denied = client.decide(number, &no(Some(reason).filter(|text| !text.is_empty()))).await;
+                let request = no(Some(reason).filter(|text| !text.is_empty()));
+                let denied = waiting.decide(client, output, &request).await;
                 say(output, denied)?;
                 return Ok(true);
             }
-            Answer::Yes => {
-                let request = yes(&change, None);
-                let decided = client.decide(number, &request);
-                match output.while_waiting("making the change", decided).await {
-                    Err(error) if is_another_plan(&error) => {
-                        output
-                            .note(&format!("Nothing was changed: {error}. Here is the plan that holds now."));
-                    }
-                    decided => {
-                        say(output, decided)?;
-                        return Ok(true);
-                    }
+            Answer::Yes => match waiting.decide(client, output, &yes(&waiting, None)).await {
+                Err(error) if is_another_plan(&error) => {
+                    output.note(&format!("Nothing was changed: {error}. Here is the plan that holds now."));
                 }
-            }
+                decided => {
+                    say(output, decided)?;
+                    return Ok(true);
+                }
+            },
         }
     }
 }
@@ -92,20 +90,6 @@ async fn answer(output: &mut Output, lines: &mut Lines) -> Result<Answer, CliErr
             "s" | "skip" => return Ok(Answer::Skip),
             "q" | "quit" => return Ok(Answer::Quit),
             _ => {}
-        }
-    }
-}
-
-/// What became of a decision. That one change cannot be made does not keep the others from being decided on.
-fn say(output: &mut Output, decided: Result<Change, agentos_client::ClientError>) -> Result<(), CliError> {
-    match decided {
-        Ok(change) => tell(output, &change).map(drop),
-        Err(error) if error.is_transport() => Err(error.into()),
-        Err(error) => {
-            if let CliError::Failed(failure, _) = refused(error) {
-                output.failure(&failure);
-            }
-            Ok(())
         }
     }
 }
