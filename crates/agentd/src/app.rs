@@ -13,6 +13,7 @@ use serde::Serialize;
 use tokio::sync::{Semaphore, oneshot, watch};
 
 use crate::caller::Caller;
+use crate::config::Confirm;
 use crate::diagnosis::Advice;
 use crate::limits::LiveLimits;
 use crate::notifier::Notifier;
@@ -30,6 +31,8 @@ pub(crate) struct App {
     pub(crate) limits: Arc<LiveLimits>,
     /// What changes the machine.
     pub(crate) changes: Arc<Changes>,
+    /// What a confirmation has to come from.
+    pub(crate) confirm: Confirm,
     /// Places for changes of the agent's that are under way.
     pub(crate) changing: Arc<Semaphore>,
     /// The same for the person: however many changes the agent asks for, there is a place to say no to them.

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use agentos_api::event::Actor;
 use agentos_api::{ACTOR_HEADER, Code, Problem};
-use agentos_system::{Rules, Viewer};
+use agentos_system::{Peer, Rules, Viewer};
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 
@@ -19,6 +19,8 @@ pub(crate) struct Caller {
     pub(crate) actor: Actor,
     /// When the connection was made.
     pub(crate) connected: Instant,
+    /// The process that made it; nothing for the agent, and where it cannot be seen from here.
+    pub(crate) peer: Option<Arc<Peer>>,
 }
 
 impl Caller {
@@ -38,6 +40,6 @@ impl<S: Send + Sync> FromRequestParts<S> for Caller {
             .get::<Arc<Principal>>()
             .ok_or_else(|| Problem::new(Code::FORBIDDEN, "the caller is not known"))?;
         let actor = principal.actor(parts.headers.get(ACTOR_HEADER))?;
-        Ok(Self { role: principal.role, actor, connected: principal.connected })
+        Ok(Self { role: principal.role, actor, connected: principal.connected, peer: principal.peer.clone() })
     }
 }

@@ -1,11 +1,12 @@
 //! Who is calling: read from the socket and the kernel, never from what the caller says.
 
 use std::collections::HashMap;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use agentos_api::event::Actor;
 use agentos_api::{Code, Problem};
+use agentos_system::Peer;
 use axum::http::HeaderValue;
 
 /// Which of the two sockets the caller came through. File permissions decide who can reach which.
@@ -18,13 +19,15 @@ pub(crate) enum Role {
 }
 
 /// The caller of one connection.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub(crate) struct Principal {
     pub(crate) role: Role,
     /// The user's name, or its number where there is no name that can stand in an actor.
     user: String,
     /// When the connection was made.
     pub(crate) connected: Instant,
+    /// The process that made it, where it matters from which login that comes.
+    pub(crate) peer: Option<Arc<Peer>>,
 }
 
 /// Longest detail that the actor header may add, in bytes.
@@ -42,7 +45,13 @@ impl Role {
 impl Principal {
     /// The principal of `role` whose peer runs as `uid` (`SO_PEERCRED`).
     pub(crate) fn new(role: Role, uid: u32, names: &UserNames) -> Self {
-        Self { role, user: names.get(uid), connected: Instant::now() }
+        Self { role, user: names.get(uid), connected: Instant::now(), peer: None }
+    }
+
+    /// With the process that made the connection.
+    pub(crate) fn with_peer(mut self, peer: Option<Peer>) -> Self {
+        self.peer = peer.map(Arc::new);
+        self
     }
 
     /// The actor written to the ledger: `role:user`, and below it the detail of the header if there is one.

@@ -135,7 +135,13 @@ fn conflict_problem(conflict: &Conflict, detail: String) -> Problem {
             .with_hint("look at the new plan, and decide on that: agentctl approvals"),
         Conflict::Dependents { .. } => Problem::new(Code::CHANGE_HAS_DEPENDENTS, detail)
             .with_hint("take those back first, or all together: with_dependents"),
-        Conflict::NotFresh { .. } => Problem::new(Code::NOT_FRESH, detail).with_hint("run the command again"),
+        Conflict::NotFresh { login: None, .. } => {
+            Problem::new(Code::NOT_FRESH, detail).with_hint("run the command again")
+        }
+        Conflict::NotFresh { login: Some(_), .. } => Problem::new(Code::NOT_FRESH, detail).with_hint(
+            "Log in anew, as you would from outside (ssh, or at the console), and run it there: that is what shows that one \
+             still can. changes.confirm = \"new_connection\" in agentd.toml asks for less.",
+        ),
     }
 }
 

@@ -4,6 +4,7 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
+use agentos_system::Peer;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::Request;
@@ -124,10 +125,16 @@ impl Server {
                 return None;
             }
         };
+        // The agent confirms nothing. Held from here on: its number may be another process's later.
+        let peer = match role {
+            Role::Operator => Peer::of(stream).ok(),
+            Role::Agent => None,
+        };
         let names = Arc::clone(&self.names);
-        if names.remembered(uid).is_some() {
-            return Some(Arc::new(Principal::new(role, uid, &names)));
+        let principal = move || Arc::new(Principal::new(role, uid, &names).with_peer(peer));
+        if self.names.remembered(uid).is_some() {
+            return Some(principal());
         }
-        tokio::task::spawn_blocking(move || Arc::new(Principal::new(role, uid, &names))).await.ok()
+        tokio::task::spawn_blocking(principal).await.ok()
     }
 }

@@ -177,6 +177,7 @@ impl Parts {
             machine,
             memory,
             changes,
+            confirm: self.config.changes.confirm,
             changing: Arc::new(Semaphore::new(CHANGES_AT_ONCE)),
             deciding: Arc::new(Semaphore::new(CHANGES_AT_ONCE)),
             cosigned: Arc::new(Mutex::new(cosigned)),

@@ -134,7 +134,7 @@ pub struct PlannedStep {
     /// How many there are.
     pub effects_total: u64,
     /// It may lock the person out (firewall, network, ssh, who may log in): once made, it is taken back by itself unless
-    /// somebody confirms it over a new connection.
+    /// somebody confirms it from a new login.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub can_lock_out: bool,
     /// What the plan cannot foresee: programs that notice, state that is not covered.

@@ -159,7 +159,7 @@ fn describe_changes(paths: &mut Paths) {
     });
     paths.post(
         "/changes/{id}/confirm",
-        "Keep a change that is taken back by itself otherwise. Only on the operator's socket, over a new connection.",
+        "Keep a change that is taken back by itself otherwise. Only on the operator's socket, from a new login.",
         |document| {
             document.number_in_path("id");
             document.takes::<ConfirmRequest>();

@@ -73,8 +73,8 @@ codes! {
     CHANGE_REFUSED = "change_refused", 409, "This cannot be changed so";
     /// Later changes build on this one.
     CHANGE_HAS_DEPENDENTS = "change_has_dependents", 409, "Later changes build on it";
-    /// A confirmation has to come over a connection made after the change.
-    NOT_FRESH = "not_fresh", 409, "Not a new connection";
+    /// A confirmation has to come over a connection made after the change, from a login that began after it.
+    NOT_FRESH = "not_fresh", 409, "Not from a new login";
     /// A checkpoint that this ledger signed does not agree with what it holds.
     CHECKPOINT_MISMATCH = "checkpoint_mismatch", 409, "The ledger does not hold this";
     /// What the change replaced is not kept any more.

@@ -94,7 +94,7 @@ impl Book {
         let before = self.record(change)?;
         if let Some(after) = Record::after(before, change, happening, seen) {
             self.put(&after)?;
-            if matches!(happening, Happening::Applied { .. } | Happening::Confirmed) {
+            if matches!(happening, Happening::Applied { .. } | Happening::Confirmed { .. }) {
                 self.follow(&after, seen)?;
             }
         }

@@ -3,6 +3,7 @@
 use std::time::Instant;
 
 use agentos_api::change::{Change, DecideRequest, Decision, Status};
+use agentos_system::Moment;
 use agentos_system::change::{ChangeError, Prepared, chain};
 
 use crate::changes::{Asked, Changes, is_over};
@@ -118,20 +119,34 @@ impl Changes {
     }
 
     /// Confirms a change that is taken back by itself otherwise. `connected` is when the connection was made over which the
-    /// confirmation comes: it must be after the change, as that may have cut all earlier ones off from their makers.
+    /// confirmation comes: it must be after the change, as that may have cut all earlier ones off from their makers. `login`
+    /// says how it is known that whoever confirms logged in after that moment, or why it is not; where nothing is asked
+    /// about the login, nothing.
     ///
     /// # Errors
-    /// [`ChangesError::Conflict`] where it is not unconfirmed, or the connection is not fresh.
-    pub fn confirm(&self, change: u64, by: &Asked, connected: Instant) -> Result<Change, ChangesError> {
+    /// [`ChangesError::Conflict`] where it is not unconfirmed, or the connection or the login is not fresh.
+    pub fn confirm(
+        &self,
+        change: u64,
+        by: &Asked,
+        connected: Instant,
+        login: &dyn Fn(&Moment) -> Result<Option<String>, String>,
+    ) -> Result<Change, ChangesError> {
         let turn = self.my_turn()?;
         let record = self.record_of(change)?;
         if record.status != Status::Unconfirmed {
             return Err(stands(&record, "waiting to be confirmed"));
         }
         if self.unconfirmed_since(change).is_some_and(|since| connected <= since) {
-            return Err(Conflict::NotFresh { change }.into());
+            return Err(Conflict::NotFresh { change, login: None }.into());
         }
-        self.happen(&by.actor, self.consequences(&record, Happening::Confirmed)?)?;
+        let login = match record.made.as_ref().map(login) {
+            Some(Err(why)) => return Err(Conflict::NotFresh { change, login: Some(why) }.into()),
+            Some(Ok(login)) => login,
+            // Made by a version that did not note when.
+            None => None,
+        };
+        self.happen(&by.actor, self.consequences(&record, Happening::Confirmed { login })?)?;
         self.objects.unpin(&[change])?;
         self.disarm(change);
         drop(turn);

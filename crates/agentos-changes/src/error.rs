@@ -106,10 +106,12 @@ pub enum Conflict {
         /// Theirs, the oldest first.
         dependents: Vec<u64>,
     },
-    /// The confirmation came over a connection from before the change.
+    /// The confirmation came over a connection, or from a login, from before the change.
     NotFresh {
         /// Its number.
         change: u64,
+        /// What is wrong with the login; nothing where it is the connection.
+        login: Option<String>,
     },
 }
 
@@ -133,7 +135,12 @@ impl std::fmt::Display for Conflict {
                 let list = dependents.iter().map(u64::to_string).collect::<Vec<_>>().join(", ");
                 write!(formatter, "later changes build on change {change}: {list}")
             }
-            Self::NotFresh { change } => write!(
+            Self::NotFresh { change, login: Some(why) } => write!(
+                formatter,
+                "change {change} may have locked this machine's people out, so it is confirmed from a new login, and this does \
+                 not come from one: {why}"
+            ),
+            Self::NotFresh { change, login: None } => write!(
                 formatter,
                 "change {change} may have cut this machine off, so it is confirmed over a connection made after it"
             ),

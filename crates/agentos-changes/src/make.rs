@@ -2,8 +2,8 @@
 
 use agentos_api::change::{Change, MAX_REASON_BYTES, MAX_STEPS, MutateRequest, Plan, Risk, Status, Step};
 use agentos_objects::Batch;
-use agentos_system::Viewer;
 use agentos_system::change::{ChangeError, Made, Prepared, chain};
+use agentos_system::{Moment, Viewer};
 use serde_json::json;
 
 use crate::changes::{Asked, Changes, Outcome, from_now};
@@ -245,7 +245,8 @@ impl Changes {
         if record.can_lock_out && !self.options.confirm_within.is_zero() {
             let until = from_now(self.options.confirm_within);
             let alone = self.arm(change).err().map(|reason| cut(&reason, 500));
-            self.happen(&by.actor, vec![(change, Happening::Unconfirmed { until, alone })])?;
+            let made = Some(Moment::now());
+            self.happen(&by.actor, vec![(change, Happening::Unconfirmed { until, alone, made })])?;
             self.note_unconfirmed(change);
             return Ok(());
         }

@@ -4,6 +4,7 @@
 
 use agentos_api::change::{Decided, Risk, Status};
 use agentos_objects::Hash;
+use agentos_system::Moment;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -73,9 +74,16 @@ pub(crate) enum Happening {
         /// Why nothing outside agentd sees to it as well.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         alone: Option<String>,
+        /// When it was made: whoever confirms it logged in after that.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        made: Option<Moment>,
     },
     /// `change.confirmed`.
-    Confirmed,
+    Confirmed {
+        /// How it is known that it came from a new login, where that was asked for.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        login: Option<String>,
+    },
     /// `change.failed`.
     Failed { reason: String },
     /// `change.unknown`.
@@ -104,7 +112,7 @@ impl Happening {
             Self::Applying { .. } => "change.applying",
             Self::Applied { .. } => "change.applied",
             Self::Unconfirmed { .. } => "change.unconfirmed",
-            Self::Confirmed => "change.confirmed",
+            Self::Confirmed { .. } => "change.confirmed",
             Self::Failed { .. } => "change.failed",
             Self::Unknown { .. } => "change.unknown",
             Self::Undone { .. } => "change.undone",
@@ -151,6 +159,8 @@ pub(crate) struct Record {
     pub(crate) outcome: Option<String>,
     pub(crate) undoes: Vec<u64>,
     pub(crate) undone_by: Option<u64>,
+    /// When it was made, where it has to be confirmed.
+    pub(crate) made: Option<Moment>,
 }
 
 impl Record {
@@ -194,6 +204,7 @@ impl Record {
                 outcome: None,
                 undoes: undoes.clone(),
                 undone_by: None,
+                made: None,
             });
         }
         let mut record = before?;
@@ -245,13 +256,17 @@ impl Record {
                 Status::Applied,
                 found.then(|| "agentd was cut off, and found it made when it started again".to_owned()),
             ),
-            Happening::Unconfirmed { until, alone } => {
+            Happening::Unconfirmed { until, alone, made } => {
                 self.status = Status::Unconfirmed;
+                self.made.clone_from(made);
                 self.expires = Some(until.clone());
                 self.outcome =
                     alone.as_ref().map(|reason| format!("agentd alone would take it back: {reason}"));
             }
-            Happening::Confirmed => self.end(Status::Applied, Some(format!("confirmed by {}", seen.actor))),
+            Happening::Confirmed { login } => {
+                let from = login.as_ref().map(|login| format!(", from {login}")).unwrap_or_default();
+                self.end(Status::Applied, Some(format!("confirmed by {}{from}", seen.actor)));
+            }
             Happening::Failed { reason } => self.end(Status::Failed, Some(reason.clone())),
             Happening::Unknown { reason } => self.end(Status::Unknown, Some(reason.clone())),
             Happening::Undone { by, reason } => {

@@ -73,8 +73,8 @@ fn next_step(record: &Record) -> Option<String> {
             ))
         }
         Status::Unconfirmed => Some(format!(
-            "It is made, and is taken back by itself at {} unless a person confirms it over a new connection: `agentctl \
-             approvals confirm {id}`.",
+            "It is made, and is taken back by itself at {} unless a person logs in anew and confirms it from there: \
+             `agentctl approvals confirm {id}`.",
             record.expires.as_deref().unwrap_or("its time")
         )),
         Status::Applied if record.undone_by.is_none() => {

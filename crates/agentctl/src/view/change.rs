@@ -72,7 +72,7 @@ fn step(output: &mut Output, step: &PlannedStep) -> Result<(), CliError> {
         output.line(&[Cell::styled(text, Style::Warning)])?;
     }
     if step.can_lock_out {
-        let text = "  This may lock you out: once made, it is taken back by itself unless it is confirmed over a new connection.";
+        let text = "  This may lock you out: once made, it is taken back by itself unless it is confirmed from a new login.";
         output.line(&[Cell::styled(text, Style::Warning)])?;
     }
     for what in &step.not_covered {

@@ -106,6 +106,19 @@ pub(crate) struct Changes {
     pub(crate) expire_minutes: u32,
     /// Seconds within which a change that may lock the person out has to be confirmed. 0: it need not be.
     pub(crate) confirm_seconds: u32,
+    /// From what a confirmation has to come.
+    pub(crate) confirm: Confirm,
+}
+
+/// From what the confirmation of a change that may lock the person out has to come.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Confirm {
+    /// A login that began after the change.
+    #[default]
+    NewLogin,
+    /// A connection to agentd that was made after the change.
+    NewConnection,
 }
 
 /// How a person learns that something waits.
@@ -118,7 +131,12 @@ pub(crate) struct Approvals {
 
 impl Default for Changes {
     fn default() -> Self {
-        Self { keep_bytes: 1 << 30, expire_minutes: 24 * 60, confirm_seconds: 120 }
+        Self {
+            keep_bytes: 1 << 30,
+            expire_minutes: 24 * 60,
+            confirm_seconds: 120,
+            confirm: Confirm::NewLogin,
+        }
     }
 }
 

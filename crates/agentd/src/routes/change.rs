@@ -9,6 +9,7 @@ use agentos_api::question::ApprovalList;
 use agentos_api::{Bounded, Code, Problem, parse};
 use agentos_changes::{Asked, Changes, ChangesError, Outcome};
 use agentos_policy::Spend;
+use agentos_system::Moment;
 use axum::extract::{Path, RawQuery, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
@@ -20,6 +21,7 @@ use crate::app::App;
 use crate::body::JsonBody;
 use crate::caller::Caller;
 use crate::changes::{Steps, shown};
+use crate::config::Confirm;
 use crate::notifier::Waiting;
 use crate::principal::Role;
 use crate::problem::{Refusal, changes_problem, parse_problem};
@@ -136,7 +138,13 @@ pub(crate) async fn confirm(
     let id = number(&id)?;
     only_operator(&app, &caller, "approval.refused", id).await?;
     let (asked, connected) = (asked(&caller), caller.connected);
-    let change = app.change(&caller, move |changes| changes.confirm(id, &asked, connected)).await?;
+    let (machine, peer, confirm) = (Arc::clone(&app.machine), caller.peer.clone(), app.confirm);
+    let login = move |moment: &Moment| match (confirm, &peer) {
+        (Confirm::NewConnection, _) => Ok(None),
+        (Confirm::NewLogin, Some(peer)) => machine.logged_in_after(peer, moment).map(Some),
+        (Confirm::NewLogin, None) => Err("the process that asks cannot be seen from here".to_owned()),
+    };
+    let change = app.change(&caller, move |changes| changes.confirm(id, &asked, connected, &login)).await?;
     Ok(json(shown(change, &caller, &app.policy.now())))
 }
 

@@ -29,6 +29,45 @@ pub(super) fn sessions(machine: &Machine) -> Result<Vec<Session>, QueryError> {
     })
 }
 
+/// A session, as far as it matters when it began.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Began {
+    /// `user`, `greeter`, `background` …
+    pub(crate) class: String,
+    /// When, in milliseconds on the monotonic clock.
+    pub(crate) monotonic_ms: u64,
+    /// It came over the network.
+    pub(crate) remote: bool,
+    /// When the process that leads it began, in milliseconds after boot; nothing where that is gone.
+    pub(crate) leader_ms: Option<u64>,
+    /// What let the user in.
+    pub(crate) service: Option<String>,
+}
+
+/// When the session of that id began; nothing where logind knows none.
+///
+/// # Errors
+/// The bus's.
+pub(crate) fn began(machine: &Machine, id: &str) -> Result<Option<Began>, BusError> {
+    let asked = machine.bus.ask(&async |peer| {
+        let path: OwnedObjectPath = peer.call(SERVICE, MANAGER_PATH, MANAGER, "GetSession", &(id,)).await?;
+        peer.properties(SERVICE, path.as_str(), SESSION).await
+    });
+    let properties = match asked {
+        Ok(properties) => properties,
+        Err(error) if error.name().is_some_and(|name| name.ends_with(".NoSuchSession")) => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    let leader = properties.small("Leader").filter(|&pid| pid > 0);
+    Ok(Some(Began {
+        class: properties.text("Class").unwrap_or_default(),
+        monotonic_ms: properties.number("TimestampMonotonic").unwrap_or(0) / 1000,
+        remote: properties.is("Remote"),
+        leader_ms: leader.and_then(|pid| machine.leader_began_ms(pid)),
+        service: properties.text("Service"),
+    }))
+}
+
 const HINT: &str = "There is no list of sessions here; ask `processes` for login shells and sshd.";
 
 /// A row of `ListSessions`: id, user's number and name, seat, object.

@@ -1,6 +1,6 @@
 //! The query `sessions`: who is logged in, by systemd-logind; by utmp(5) where it does not run.
 
-mod logind;
+pub(crate) mod logind;
 mod utmp;
 
 use agentos_api::query::Sessions;

@@ -64,8 +64,20 @@ pub(super) fn taken_back_by_itself(machine: &mut Machine) -> Result<()> {
 
 pub(super) fn confirmed(machine: &mut Machine) -> Result<()> {
     let number = remove_key(machine)?;
-    let (status, said) = machine.tried(&format!("agentctl approvals confirm {number} 2>&1"))?;
-    expect(status == 0, "it is confirmed", &said)?;
+    let confirm = format!("agentctl approvals confirm {number} 2>&1");
+    let (status, said) = machine.tried(&confirm)?;
+    expect(
+        status == 4 && said.contains("new login"),
+        "it is not confirmed from where nobody logged in",
+        &said,
+    )?;
+    let (status, said) = machine.tried(&log_in(&confirm))?;
+    expect(status == 0, "it is confirmed from a new login", &said)?;
+    expect(
+        said.contains("logind") || shown(machine, number)?["outcome"].to_string().contains("logind"),
+        "by logind",
+        &said,
+    )?;
     std::thread::sleep(Duration::from_secs(7));
     let change = shown(machine, number)?;
     expect(change["status"] == "applied", "it stays", &change)?;
@@ -74,6 +86,14 @@ pub(super) fn confirmed(machine: &mut Machine) -> Result<()> {
     expect(timers.trim().is_empty(), "no timer is left", &timers)?;
     machine.shell("userdel --remove erin")?;
     within(machine, 120)
+}
+
+/// A command in a session of logind's of its own, as a login program begins one.
+fn log_in(command: &str) -> String {
+    format!(
+        "systemd-run --quiet --wait --pipe --property=PAMName=login --setenv=XDG_SESSION_CLASS=user \
+         --setenv=XDG_SESSION_TYPE=tty sh -c '{command}'"
+    )
 }
 
 /// Has what may lock somebody out be confirmed within so many seconds.

@@ -42,6 +42,8 @@ enum Command {
     Approve(Approve),
     Deny(Deny),
     /// Keeps a change that would be taken back by itself, because it might have locked you out.
+    ///
+    /// Run it from a login that is newer than the change: that you could log in is what shows that you are not locked out.
     #[command(after_help = "Example:\n  agentctl approvals confirm 12")]
     Confirm {
         /// The number of the change
