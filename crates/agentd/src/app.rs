@@ -13,6 +13,7 @@ use serde::Serialize;
 use tokio::sync::{Semaphore, oneshot, watch};
 
 use crate::caller::Caller;
+use crate::chat::Chat;
 use crate::config::Confirm;
 use crate::diagnosis::Advice;
 use crate::limits::LiveLimits;
@@ -41,6 +42,8 @@ pub(crate) struct App {
     pub(crate) cosigned: Arc<Mutex<CosignedFile>>,
     /// One cosignature at a time is checked, recorded and kept: the same one twice is recorded once.
     pub(crate) cosigning: tokio::sync::Mutex<()>,
+    /// Whether a yes may come through the chat.
+    pub(crate) chat: Chat,
     /// Tells the person that something waits.
     pub(crate) notifier: Notifier,
     /// What may be read and changed, and by whom.

@@ -13,6 +13,7 @@ use serde_json::{Map, Value, json};
 
 use crate::app::App;
 use crate::caller::Caller;
+use crate::chat::Waiting;
 use crate::judge::{now, of};
 use crate::policy::Loaded;
 use crate::principal::Role;
@@ -116,8 +117,10 @@ fn ruling(decision: Decision) -> Ruling {
 
 /// A change as the caller may see it: what the rules for reading keep from the agent is kept from it here too, and secrets
 /// are masked. The person sees all of it.
-pub(crate) fn shown(mut change: Change, caller: &Caller, loaded: &Loaded) -> Vec<u8> {
+pub(crate) fn shown(mut change: Change, caller: &Caller, app: &App) -> Vec<u8> {
+    let loaded = &app.policy.now();
     if caller.role == Role::Operator {
+        change.chat_code = app.chat.code(Waiting::Change(&change));
         return serde_json::to_vec(&change).unwrap_or_default();
     }
     for step in &mut change.plan.steps {

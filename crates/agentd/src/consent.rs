@@ -9,8 +9,8 @@ use agentos_changes::{ChangesError, Consent};
 use crate::app::App;
 use crate::caller::Caller;
 use crate::changes::may_wait;
+use crate::chat::Waiting;
 use crate::judge::Judge;
-use crate::notifier::Waiting;
 use crate::problem::changes_problem;
 
 impl App {
@@ -36,7 +36,7 @@ impl App {
             }
             Ok(Consent::Waits { question, new }) => {
                 if new {
-                    self.notifier.something_waits(Waiting::Question(&question));
+                    self.notifier.something_waits(Waiting::Question(&question), &self.chat);
                 }
                 Err(waits(judge, &question))
             }

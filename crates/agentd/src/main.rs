@@ -4,6 +4,7 @@ mod app;
 mod body;
 mod caller;
 mod changes;
+mod chat;
 mod config;
 mod consent;
 mod diagnosis;

@@ -5,41 +5,35 @@ use std::process::Stdio;
 use std::sync::Arc;
 use std::time::Duration;
 
-use agentos_api::change::Change;
 use agentos_api::question::Question;
 use tokio::process::Command;
 use tokio::sync::Semaphore;
+
+use crate::chat::{Chat, Waiting};
 
 /// How long the command may take.
 const TIME: Duration = Duration::from_secs(10);
 /// Commands that run at once; with more waiting at once one of them has told the person.
 const AT_ONCE: usize = 2;
 
-/// What waits.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Waiting<'a> {
-    Change(&'a Change),
-    Question(&'a Question),
-}
-
-impl Waiting<'_> {
-    /// The environment in which the command runs. The agent's words are in it: control characters are no part of them.
-    fn environment(&self) -> Vec<(&'static str, String)> {
-        match self {
-            Self::Change(change) => vec![
-                ("AGENTOS_CHANGE", change.id.to_string()),
-                ("AGENTOS_RISK", change.plan.risk.as_str().to_owned()),
-                ("AGENTOS_SUMMARY", plain(&change.plan.summary)),
-                ("AGENTOS_REASON", plain(&change.reason)),
-            ],
-            Self::Question(question) => vec![
-                ("AGENTOS_QUESTION", question.id.to_string()),
-                ("AGENTOS_RISK", "read".to_owned()),
-                ("AGENTOS_SUMMARY", plain(&summary(question))),
-                ("AGENTOS_REASON", plain(question.because.as_deref().unwrap_or_default())),
-            ],
-        }
-    }
+/// The environment in which the command runs. The agent's words are in it: control characters are no part of them.
+fn environment(waiting: Waiting<'_>, code: Option<String>) -> Vec<(&'static str, String)> {
+    let mut environment = match waiting {
+        Waiting::Change(change) => vec![
+            ("AGENTOS_CHANGE", change.id.to_string()),
+            ("AGENTOS_RISK", change.plan.risk.as_str().to_owned()),
+            ("AGENTOS_SUMMARY", plain(&change.plan.summary)),
+            ("AGENTOS_REASON", plain(&change.reason)),
+        ],
+        Waiting::Question(question) => vec![
+            ("AGENTOS_QUESTION", question.id.to_string()),
+            ("AGENTOS_RISK", "read".to_owned()),
+            ("AGENTOS_SUMMARY", plain(&summary(question))),
+            ("AGENTOS_REASON", plain(question.because.as_deref().unwrap_or_default())),
+        ],
+    };
+    environment.extend(code.map(|code| ("AGENTOS_CODE", code)));
+    environment
 }
 
 /// A question in a line: the query and its arguments.
@@ -62,7 +56,7 @@ impl Notifier {
     }
 
     /// Something waits for a yes. Returns at once.
-    pub(crate) fn something_waits(&self, waiting: Waiting<'_>) {
+    pub(crate) fn something_waits(&self, waiting: Waiting<'_>, chat: &Chat) {
         match waiting {
             Waiting::Change(change) => tracing::info!(
                 change = change.id,
@@ -83,7 +77,7 @@ impl Notifier {
             .args(arguments)
             .env_clear()
             .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
-            .envs(waiting.environment())
+            .envs(environment(waiting, chat.code(waiting)))
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::null())

@@ -14,6 +14,7 @@ use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinHandle;
 
 use crate::app::App;
+use crate::chat::Chat;
 use crate::config::Config;
 use crate::diagnosis::{Advice, Closed};
 use crate::limits::LiveLimits;
@@ -182,6 +183,11 @@ impl Parts {
             deciding: Arc::new(Semaphore::new(CHANGES_AT_ONCE)),
             cosigned: Arc::new(Mutex::new(cosigned)),
             cosigning: tokio::sync::Mutex::new(()),
+            // Without random numbers there are no codes, and so no yes through the chat.
+            chat: Chat::new(self.config.approvals.chat).unwrap_or_else(|error| {
+                tracing::error!("approvals.chat stays off: {error:#}");
+                Chat::default()
+            }),
             notifier: Notifier::new(self.config.approvals.notify.clone()),
             limits: Arc::clone(&self.limits),
             policy: Arc::clone(&self.policy),

@@ -242,6 +242,12 @@ pub struct Change {
     /// Until when it waits for a yes, or, unconfirmed, when it is taken back: UTC, RFC 3339.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires: Option<String>,
+    /// The yes must come from the operator's own socket, never through a chat.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub operator_only: bool,
+    /// Where a yes may come through the chat: what the person types there. Only the operator's socket answers it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub chat_code: Option<String>,
     /// Who or what decided.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub decided: Option<Decided>,
@@ -353,6 +359,39 @@ pub struct DecideRequest {
     /// With a yes: also to whatever the same rule asks about from the same caller, for this many seconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub for_seconds: Option<Bounded<1, 86_400, 600>>,
+}
+
+/// The body of `POST /approvals/{id}/chat`: what a person typed in the chat, as the gateway says.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ChatDecideRequest {
+    /// Yes or no.
+    pub decision: Decision,
+    /// The code that the person was sent. Needed for a yes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 32))]
+    pub code: Option<String>,
+    /// Why.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 1000))]
+    pub reason: Option<String>,
+    /// The chat: `telegram`, `webchat`.
+    #[schemars(length(min = 1, max = 64))]
+    pub channel: String,
+    /// Who typed it, as the chat knows them.
+    #[schemars(length(min = 1, max = 128))]
+    pub sender: String,
+}
+
+/// The answer to it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct ChatDecided {
+    /// The number of the change or question.
+    pub id: u64,
+    /// Where it stands now.
+    pub status: String,
+    /// What became of it, in a sentence for the chat.
+    pub text: String,
 }
 
 /// Yes or no.

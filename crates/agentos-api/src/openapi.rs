@@ -6,7 +6,8 @@ use serde_json::{Map, Value, json};
 
 use crate::catalog::Catalog;
 use crate::change::{
-    Change, ChangeFilter, ChangePage, ConfirmRequest, DecideRequest, GrantList, MutateRequest, UndoRequest,
+    Change, ChangeFilter, ChangePage, ChatDecideRequest, ChatDecided, ConfirmRequest, DecideRequest,
+    GrantList, MutateRequest, UndoRequest,
 };
 use crate::event::{EventFilter, EventPage};
 use crate::health::HealthReport;
@@ -185,6 +186,16 @@ fn describe_changes(paths: &mut Paths) {
             document.number_in_path("id");
             document.takes::<DecideRequest>();
             document.answers::<Question>();
+        },
+    );
+    paths.post(
+        "/approvals/{id}/chat",
+        "Say yes or no as a person did in the chat, with the code that agentd sent them. Only on the agent's socket, and only \
+         where approvals.chat is set.",
+        |document| {
+            document.number_in_path("id");
+            document.takes::<ChatDecideRequest>();
+            document.answers::<ChatDecided>();
         },
     );
     paths.get("/grants", "What was said yes to for a while. Only on the operator's socket.", |document| {

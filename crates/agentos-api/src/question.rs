@@ -70,6 +70,9 @@ pub struct Question {
     /// The yes must come from the operator's own socket, never through a chat.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub operator_only: bool,
+    /// Where a yes may come through the chat: what the person types there. Only the operator's socket answers it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub chat_code: Option<String>,
     /// When it was asked: UTC, RFC 3339.
     pub created: String,
     /// When it last went on: UTC, RFC 3339.

@@ -323,6 +323,8 @@ fn only_planned(request: &Request<'_>, plan: Plan) -> Change {
         updated: now,
         plan,
         expires: None,
+        operator_only: false,
+        chat_code: None,
         decided: None,
         outcome,
         undoes: None,

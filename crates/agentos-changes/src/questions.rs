@@ -159,6 +159,7 @@ impl Record {
                 rule: rule.clone(),
                 because: because.clone(),
                 operator_only: *operator_only,
+                chat_code: None,
                 created: seen.ts.to_owned(),
                 updated: seen.ts.to_owned(),
                 expires: expires.clone(),

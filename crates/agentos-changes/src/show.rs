@@ -53,6 +53,8 @@ pub(crate) fn with_plan(record: &Record, plan: Plan) -> Change {
         updated: record.updated.clone(),
         plan,
         expires: record.expires.clone(),
+        operator_only: record.operator_only,
+        chat_code: None,
         decided: record.decided.clone(),
         outcome: record.outcome.clone(),
         undoes: record.undoes.first().copied(),

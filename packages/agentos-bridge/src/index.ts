@@ -4,6 +4,7 @@ import { definePluginEntry } from "openclaw/plugin-sdk/plugin-entry";
 
 import { actorOf } from "./actor.js";
 import { callAgentd } from "./client.js";
+import { COMMAND, REQUIRED_SCOPE, decide, type CommandContext } from "./command.js";
 import { readConfiguration } from "./configuration.js";
 import { AgentdError } from "./errors.js";
 import { requestFor } from "./request.js";
@@ -16,6 +17,14 @@ export default definePluginEntry({
   description: "Reads and changes this machine through agentd, on the record.",
   register(api) {
     const options = readConfiguration(api.pluginConfig);
+    api.registerCommand({
+      name: COMMAND,
+      description: "Says yes or no to what waits on this machine: approve NUMBER CODE, or deny NUMBER WHY.",
+      acceptsArgs: true,
+      requireAuth: true,
+      requiredScopes: [REQUIRED_SCOPE],
+      handler: (context) => decide(options, context as CommandContext),
+    });
     for (const tool of tools) {
       api.registerTool(
         (context) => ({

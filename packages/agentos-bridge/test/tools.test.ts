@@ -33,6 +33,7 @@ function registered(pluginConfig: Record<string, unknown>): RegisteredTool[] {
   const found: RegisteredTool[] = [];
   const api = {
     pluginConfig,
+    registerCommand() {},
     registerTool(factory: (context: object) => RegisteredTool, options: { name: string }) {
       const tool = factory({ agentId: "main", sessionKey: "agent:main:t" });
       assert.equal(tool.name, options.name);

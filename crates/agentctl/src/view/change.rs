@@ -20,6 +20,12 @@ pub(crate) fn change(output: &mut Output, change: &Change) -> Result<(), CliErro
         let name = if change.status == Status::Unconfirmed { "taken back" } else { "expires" };
         field(output, name, moment(&output.clock, expires))?;
     }
+    if change.operator_only {
+        field(output, "who decides", "only somebody at the operator's socket, not through a chat")?;
+    }
+    if let Some(code) = &change.chat_code {
+        field(output, "in the chat", format!("/agentos approve {} {code}", change.id))?;
+    }
     if let Some(decided) = &change.decided {
         let mut text = format!("by {}, {}", decided.by, moment(&output.clock, &decided.at));
         for more in [&decided.rule, &decided.reason].into_iter().flatten() {

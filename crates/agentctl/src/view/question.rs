@@ -22,6 +22,9 @@ pub(crate) fn question(output: &mut Output, question: &Question) -> Result<(), C
     if question.operator_only {
         field(output, "who decides", "only somebody at the operator's socket, not through a chat")?;
     }
+    if let Some(code) = &question.chat_code {
+        field(output, "in the chat", format!("/agentos approve {} {code}", question.id))?;
+    }
     if let Some(decided) = &question.decided {
         let mut text = format!("by {}, {}", decided.by, moment(&output.clock, &decided.at));
         if let Some(reason) = &decided.reason {

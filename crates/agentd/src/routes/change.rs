@@ -21,8 +21,8 @@ use crate::app::App;
 use crate::body::JsonBody;
 use crate::caller::Caller;
 use crate::changes::{Steps, shown};
+use crate::chat::Waiting;
 use crate::config::Confirm;
-use crate::notifier::Waiting;
 use crate::principal::Role;
 use crate::problem::{Refusal, changes_problem, parse_problem};
 
@@ -83,11 +83,14 @@ pub(crate) async fn question(
     Path(id): Path<String>,
 ) -> Result<Response, Refusal> {
     let id = number(&id)?;
-    let question = app
+    let mut question = app
         .blocking("reading a question", move |app| {
             app.changes.question(id).map_err(|error| changes_problem(&error))
         })
         .await?;
+    if caller.role == Role::Operator {
+        question.chat_code = app.chat.code(Waiting::Question(&question));
+    }
     masked(&caller, &question)
 }
 
@@ -113,7 +116,7 @@ pub(crate) async fn show(
     let change = app
         .blocking("reading a change", move |app| app.changes.get(id).map_err(|error| changes_problem(&error)))
         .await?;
-    Ok(json(shown(change, &caller, &app.policy.now())))
+    Ok(json(shown(change, &caller, &app)))
 }
 
 pub(crate) async fn decide(
@@ -126,7 +129,7 @@ pub(crate) async fn decide(
     only_operator(&app, &caller, "approval.refused", id).await?;
     let asked = asked(&caller);
     let change = app.change(&caller, move |changes| changes.decide(id, &asked, &request)).await?;
-    Ok(json(shown(change, &caller, &app.policy.now())))
+    Ok(json(shown(change, &caller, &app)))
 }
 
 pub(crate) async fn confirm(
@@ -145,7 +148,7 @@ pub(crate) async fn confirm(
         (Confirm::NewLogin, None) => Err("the process that asks cannot be seen from here".to_owned()),
     };
     let change = app.change(&caller, move |changes| changes.confirm(id, &asked, connected, &login)).await?;
-    Ok(json(shown(change, &caller, &app.policy.now())))
+    Ok(json(shown(change, &caller, &app)))
 }
 
 pub(crate) async fn grants(State(app): State<Arc<App>>, caller: Caller) -> Result<Response, Refusal> {
@@ -199,12 +202,11 @@ fn masked(caller: &Caller, answer: &impl Serialize) -> Result<Response, Refusal>
 }
 
 fn answer(app: &App, caller: &Caller, outcome: Outcome) -> Response {
-    let loaded = app.policy.now();
     match outcome {
-        Outcome::Done(change) => json(shown(change, caller, &loaded)),
+        Outcome::Done(change) => json(shown(change, caller, app)),
         Outcome::Waits(change) => {
-            app.notifier.something_waits(Waiting::Change(&change));
-            (StatusCode::ACCEPTED, json(shown(change, caller, &loaded))).into_response()
+            app.notifier.something_waits(Waiting::Change(&change), &app.chat);
+            (StatusCode::ACCEPTED, json(shown(change, caller, app))).into_response()
         }
     }
 }
@@ -228,7 +230,7 @@ fn asked(caller: &Caller) -> Asked {
 }
 
 /// The number of a change in the path.
-fn number(text: &str) -> Result<u64, Problem> {
+pub(super) fn number(text: &str) -> Result<u64, Problem> {
     text.parse().ok().filter(|number| (1..=i64::MAX as u64).contains(number)).ok_or_else(|| {
         Problem::new(Code::INVALID_ARGUMENT, "the number of a change is a whole number from 1")
             .with_field("id")

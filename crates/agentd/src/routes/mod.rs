@@ -1,6 +1,7 @@
 //! Every route of the API, in one table. A handler parses, records, calls one library function, maps its error.
 
 mod change;
+mod chat;
 pub(crate) mod closed;
 mod cosign;
 pub(crate) mod documents;
@@ -58,6 +59,7 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         .route("/changes/{id}/confirm", post(change::confirm))
         .route("/approvals", get(change::waiting))
         .route("/approvals/{id}", post(change::decide))
+        .route("/approvals/{id}/chat", post(chat::decide))
         .route("/questions/{id}", get(change::question).post(change::decide_question))
         .route("/grants", get(change::grants))
         .route("/grants/{id}/revoke", post(change::revoke))
