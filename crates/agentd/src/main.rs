@@ -24,6 +24,7 @@ mod service;
 mod sockets;
 mod state;
 mod take_back;
+mod terminals;
 mod work;
 mod workers;
 

@@ -1,4 +1,4 @@
-//! Tells the person that something waits: a line in the log, and a command of their choosing.
+//! Tells the person that something waits: a line in the log, one on their terminals, and a command of their choosing.
 
 use std::path::PathBuf;
 use std::process::Stdio;
@@ -10,6 +10,7 @@ use tokio::process::Command;
 use tokio::sync::Semaphore;
 
 use crate::chat::{Chat, Waiting};
+use crate::terminals::Terminals;
 
 /// How long the command may take.
 const TIME: Duration = Duration::from_secs(10);
@@ -36,6 +37,21 @@ fn environment(waiting: Waiting<'_>, code: Option<String>) -> Vec<(&'static str,
     environment
 }
 
+/// What a terminal shows: what a person types stands before the agent's words, and is never cut.
+fn announcement(waiting: Waiting<'_>) -> String {
+    let id = waiting.id();
+    match waiting {
+        Waiting::Change(change) => format!(
+            "change {id} ({} risk) waits for your yes, agentctl approvals show {id}: {}",
+            change.plan.risk.as_str(),
+            change.plan.summary
+        ),
+        Waiting::Question(question) => {
+            format!("question {id} waits for your yes, agentctl approvals show {id}: {}", summary(question))
+        }
+    }
+}
+
 /// A question in a line: the query and its arguments.
 fn summary(question: &Question) -> String {
     let args = serde_json::Value::Object(question.args.clone());
@@ -46,13 +62,15 @@ fn summary(question: &Question) -> String {
 #[derive(Debug)]
 pub(crate) struct Notifier {
     command: Vec<PathBuf>,
+    /// Terminals that get a line; nothing where none shall.
+    terminals: Option<Arc<Terminals>>,
     running: Arc<Semaphore>,
 }
 
 impl Notifier {
     /// With a program by its absolute path and its arguments, or none.
-    pub(crate) fn new(command: Vec<PathBuf>) -> Self {
-        Self { command, running: Arc::new(Semaphore::new(AT_ONCE)) }
+    pub(crate) fn new(command: Vec<PathBuf>, terminals: Option<Arc<Terminals>>) -> Self {
+        Self { command, terminals, running: Arc::new(Semaphore::new(AT_ONCE)) }
     }
 
     /// Something waits for a yes. Returns at once.
@@ -69,6 +87,9 @@ impl Notifier {
                 "a question waits for a yes: agentctl approvals show {}",
                 question.id
             ),
+        }
+        if let Some(terminals) = &self.terminals {
+            terminals.tell(&announcement(waiting));
         }
         let Some((program, arguments)) = self.command.split_first() else { return };
         let Ok(place) = Arc::clone(&self.running).try_acquire_owned() else { return };

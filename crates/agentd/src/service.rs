@@ -27,6 +27,7 @@ use crate::routes::closed::ClosedApp;
 use crate::routes::documents::Documents;
 use crate::routes::health::HealthCache;
 use crate::state::{Room, StateDirectory};
+use crate::terminals::Terminals;
 use crate::work::{Begun, Work, begin};
 
 /// How often a beginning that waits for room is tried again.
@@ -173,6 +174,11 @@ impl Parts {
             told.send_replace(status.unavailable.is_none());
         });
         let signed = ledger.subscribe_to_checkpoints(checkpoints_into_the_log());
+        let terminals = self
+            .config
+            .approvals
+            .notify_terminals
+            .then(|| Terminals::new(Arc::clone(&machine), self.config.sockets.operator.group.clone()));
         let app = App {
             ledger: Arc::clone(&ledger),
             machine,
@@ -188,7 +194,7 @@ impl Parts {
                 tracing::error!("approvals.chat stays off: {error:#}");
                 Chat::default()
             }),
-            notifier: Notifier::new(self.config.approvals.notify.clone()),
+            notifier: Notifier::new(self.config.approvals.notify.clone(), terminals),
             limits: Arc::clone(&self.limits),
             policy: Arc::clone(&self.policy),
             advice: Advice::new(&self.config),

@@ -1,7 +1,12 @@
 //! The turns of the end-to-end test: what is said, which tools that calls, what the answer has to hold, and what has to
 //! be on the ledger afterwards. Together they call every tool that the plugin registers.
 
+use std::path::Path;
+
 use super::machine::{LOGGED, Machine};
+
+/// A file about which the policy that ships asks.
+const KEPT: &str = "/etc/sudoers";
 
 /// One turn.
 pub(crate) struct Case {
@@ -225,6 +230,23 @@ fn of_changes(machine: &Machine) -> Vec<Case> {
             tools: &["change_status"],
             holds: vec!["Change 1 is undone".to_owned(), "Change 3 took it back".to_owned()],
             records: Vec::new(),
+        },
+        Case {
+            person: &[],
+            say: format!("Read the file {KEPT}"),
+            tools: &["file_read"],
+            holds: vec!["approval_required".to_owned(), "agentctl approvals approve 4".to_owned()],
+            records: vec![("question.waiting", KEPT.to_owned())],
+        },
+        Case {
+            person: &["approvals", "approve", "4"],
+            say: format!("Read the file {KEPT}"),
+            tools: &["file_read"],
+            holds: if Path::new(KEPT).exists() { Vec::new() } else { vec!["not_found".to_owned()] },
+            records: vec![
+                ("question.used", "\"question\":4".to_owned()),
+                ("system.query", "\"approval\":4".to_owned()),
+            ],
         },
     ]
 }

@@ -83,6 +83,11 @@ impl Machine {
         self.folder.join("note.txt")
     }
 
+    /// A file that the person allows in the chat.
+    pub(crate) fn chat_note(&self) -> PathBuf {
+        self.folder.join("allowed-in-the-chat.txt")
+    }
+
     /// A folder that the agent is asked to make, and may not.
     pub(crate) fn refused_folder(&self) -> PathBuf {
         self.folder.join("refused")

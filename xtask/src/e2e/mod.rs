@@ -2,6 +2,7 @@
 //! turn of the agent, its answer is held against the machine, and its event against the ledger.
 
 mod cases;
+mod chat;
 mod ledger;
 mod machine;
 
@@ -23,7 +24,7 @@ use crate::runtime::Runtime;
 use crate::up::binaries::Binaries;
 use crate::up::identity::Identity;
 use crate::up::stack::{Options, Stack, Turn};
-use crate::up::{chat, gateway};
+use crate::up::{self, gateway};
 use crate::{plugin, project, runtime};
 
 /// Options of `cargo xtask e2e`.
@@ -48,7 +49,7 @@ pub(crate) fn run(_: &Arguments) -> Result<()> {
     // The thread that starts the parts has to live as long as they do.
     let executor = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     executor.block_on(async {
-        let options = Options { state: state.clone(), port: None, model: None };
+        let options = Options { state: state.clone(), port: None, model: None, chat: true };
         let mut stack = Stack::start(options, &binaries, &runtime).await?;
         let tested = test(&mut stack, &binaries, &runtime, &machine).await;
         let evidence = Evidence::of(stack.places(), &binaries, &runtime);
@@ -75,6 +76,7 @@ async fn test(stack: &mut Stack, binaries: &Binaries, runtime: &Runtime, machine
         passed(&format!("{} ({} events)", case.say, turn.events.len()));
     }
     what_was_denied_or_taken_back_is_not_there(machine)?;
+    self::chat::a_yes_comes_through_it(stack, runtime, machine, &mut conversation).await?;
     what_is_remembered_is_a_file(stack, machine)?;
     a_person_talks_through_agentctl(stack, binaries)?;
     // Signed now, and appended to the file of checkpoints: agentd does it by itself only every minute.
@@ -216,7 +218,7 @@ fn what_is_remembered_is_a_file(stack: &Stack, machine: &Machine) -> Result<()> 
 
 /// The chat of an installed machine has a turn with this gateway, and shows what the turn recorded.
 fn a_person_talks_through_agentctl(stack: &Stack, binaries: &Binaries) -> Result<()> {
-    let mut command = chat::command(stack, binaries)?;
+    let mut command = up::chat::command(stack, binaries)?;
     command.args(["--json", "--session", "person", "--say", "What is eating the memory?"]);
     let turn: Value = serde_json::from_str(&output(&mut command)?)?;
     let answer = turn["answer"].as_str().unwrap_or_default();

@@ -18,8 +18,8 @@ use super::places::Places;
 ///
 /// # Errors
 /// When it does not: with the end of its log.
-pub(crate) async fn start(program: &Path, places: &Places, identity: Identity) -> Result<Part> {
-    fs::write(places.agentd_configuration(), configuration(places, identity)?)?;
+pub(crate) async fn start(program: &Path, places: &Places, identity: Identity, chat: bool) -> Result<Part> {
+    fs::write(places.agentd_configuration(), configuration(places, identity, chat)?)?;
     // agentd believes no configuration that others could write, whatever the umask here lets them.
     fs::set_permissions(places.agentd_configuration(), fs::Permissions::from_mode(0o600))?;
     let mut command = Command::new(program);
@@ -33,7 +33,7 @@ pub(crate) async fn start(program: &Path, places: &Places, identity: Identity) -
 }
 
 /// The configuration: the agent's socket for the gateway's group, the operator's for whoever started this.
-fn configuration(places: &Places, identity: Identity) -> Result<String> {
+fn configuration(places: &Places, identity: Identity, chat: bool) -> Result<String> {
     let mut text = String::new();
     writeln!(text, "state_directory = {}", quoted(&places.agentd_state())?)?;
     writeln!(text, "[sockets]")?;
@@ -49,6 +49,7 @@ fn configuration(places: &Places, identity: Identity) -> Result<String> {
     )?;
     writeln!(text, "[ledger]")?;
     writeln!(text, "checkpoint_file = {}", quoted(&places.checkpoints())?)?;
+    writeln!(text, "[approvals]\nchat = {chat}")?;
     writeln!(text, "[memory]")?;
     writeln!(text, "directory = {}", quoted(&places.memory())?)?;
     Ok(text)

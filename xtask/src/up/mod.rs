@@ -57,7 +57,7 @@ pub(crate) fn run(arguments: Arguments) -> Result<()> {
     let runtime = runtime::install()?;
     plugin::build(&runtime)?;
     let state = arguments.state.map_or_else(|| Ok(project::base().join("run")), std::path::absolute)?;
-    let options = Options { state, port: arguments.port, model };
+    let options = Options { state, port: arguments.port, model, chat: false };
     // The thread that starts the parts has to live as long as they do: its end is what ends them (prctl(2)).
     let executor = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let result = executor.block_on(async {

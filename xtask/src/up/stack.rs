@@ -29,6 +29,8 @@ pub(crate) struct Options {
     pub(crate) port: Option<u16>,
     /// The model; the scripted one when left out.
     pub(crate) model: Option<Model>,
+    /// Whether a yes may come through the chat.
+    pub(crate) chat: bool,
 }
 
 /// A running stack.
@@ -62,7 +64,7 @@ impl Stack {
         plugin::lay_out(&places.plugin())?;
         gateway::fill_workspace(&places)?;
         let step = Step::begin("starting agentd");
-        let agentd = agentd::start(&binaries.agentd(), &places, identity).await?;
+        let agentd = agentd::start(&binaries.agentd(), &places, identity, options.chat).await?;
         step.done();
         let (scripted, model) = if let Some(model) = options.model {
             (None, model)

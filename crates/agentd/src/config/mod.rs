@@ -127,6 +127,8 @@ pub(crate) enum Confirm {
 pub(crate) struct Approvals {
     /// A program, by its absolute path, and its arguments; run as agentd's user when a change begins to wait.
     pub(crate) notify: Vec<PathBuf>,
+    /// Whether the terminals of those who may say yes get a line as well.
+    pub(crate) notify_terminals: bool,
     /// Whether a yes may also come through the agent's chat, with a code.
     pub(crate) chat: bool,
 }
