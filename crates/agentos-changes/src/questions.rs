@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use agentos_api::change::{DecideRequest, Decided, Decision, Status};
 use agentos_api::event::{Actor, EventType};
 use agentos_api::question::{MAX_ASKED_BYTES, MAX_ASKED_NAMES, MAX_WAITING, Question, Standing};
-use agentos_ledger::{CanonicalJson, NewEvent};
+use agentos_ledger::{CanonicalJson, DataError, NewEvent};
 use agentos_objects::Hash;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
@@ -19,6 +19,7 @@ use crate::error::{ChangesError, Conflict};
 use crate::grants::{Giving, principal};
 use crate::make::check_reason;
 use crate::record::Seen;
+use crate::settle::agentd;
 
 /// The types of events about questions begin so.
 pub(crate) const PREFIX: &str = "question.";
@@ -141,7 +142,8 @@ pub(crate) struct Record {
 impl Record {
     /// What is the same for each time the same caller asks the same.
     pub(crate) fn key(&self) -> String {
-        key(&self.question.actor, &self.question.query, &self.question.args)
+        // What is on the ledger has a canonical form. One without is never looked for.
+        key(&self.question.actor, &self.question.query, &self.question.args).unwrap_or_default()
     }
 
     /// What is known after `happening`. Nothing for an event that has no beginning.
@@ -243,17 +245,18 @@ impl Changes {
         may_wait: &dyn Fn(u64) -> Result<(), String>,
     ) -> Result<Consent, ChangesError> {
         check(asking)?;
+        let key = key(asking.actor.as_str(), asking.query, asking.args)?;
         let to = principal(asking.actor.as_str());
         let rule = asking.rules.last().map_or("", String::as_str);
         let grants = self.grants()?;
         // One at a time from here on: a yes is used up by one of those who ask at once.
         let book = self.book()?;
-        let open = book.open_questions(&key(asking.actor.as_str(), asking.query, asking.args))?;
+        let open = book.open_questions(&key)?;
         let (open, over): (Vec<Record>, Vec<Record>) =
             open.into_iter().partition(|record| !is_over(&record.question.expires));
         // A no is not asked about any more after its time; it stays a no on the record.
         for record in over.iter().filter(|record| record.question.status != Standing::Denied) {
-            self.happens(&book, asking.actor, record.question.id, Happening::Expired)?;
+            self.happens(&book, &agentd()?.actor, record.question.id, Happening::Expired)?;
         }
         // Whoever said no to this question meant it, whatever else they said yes to.
         if let Some(record) = open.iter().find(|record| record.question.status == Standing::Denied) {
@@ -295,7 +298,7 @@ impl Changes {
             because: asking.because.clone(),
             operator_only: asking.operator_only,
             expires: from_now(self.options.expire_after),
-            hash: hash(asking),
+            hash: hash(asking)?,
         };
         let record = self.happens(&book, asking.actor, id, happening)?;
         Ok(Consent::Waits { question: record.question, new: true })
@@ -320,7 +323,7 @@ impl Changes {
             return Err(stands(&record.question));
         }
         if is_over(&record.question.expires) {
-            let expired = self.happens(&book, &by.actor, id, Happening::Expired)?;
+            let expired = self.happens(&book, &agentd()?.actor, id, Happening::Expired)?;
             return Err(stands(&expired.question));
         }
         let happening = match request.decision {
@@ -414,11 +417,11 @@ fn check(asking: &Asking<'_>) -> Result<(), ChangesError> {
 }
 
 /// Of who asks what, with the arguments in canonical form: two questions that differ in a byte have two.
-fn key(actor: &str, query: &str, args: &Map<String, Value>) -> String {
+fn key(actor: &str, query: &str, args: &Map<String, Value>) -> Result<String, DataError> {
     of(&json!({"args": args, "principal": principal(actor), "query": query}))
 }
 
-fn hash(asking: &Asking<'_>) -> String {
+fn hash(asking: &Asking<'_>) -> Result<String, DataError> {
     of(&json!({
         "args": asking.args,
         "names": asking.names,
@@ -428,10 +431,8 @@ fn hash(asking: &Asking<'_>) -> String {
     }))
 }
 
-/// What has no canonical form is not recorded either, and so never asked about.
-fn of(value: &Value) -> String {
-    let text = CanonicalJson::from_value(value).map(|json| json.as_str().to_owned());
-    Hash::of(text.unwrap_or_default().as_bytes()).to_string()
+fn of(value: &Value) -> Result<String, DataError> {
+    Ok(Hash::of(CanonicalJson::from_value(value)?.as_str().as_bytes()).to_string())
 }
 
 fn not_found(id: u64) -> ChangesError {
@@ -445,4 +446,57 @@ fn stands(question: &Question) -> ChangesError {
     };
     Conflict::QuestionStands { question: question.id, stands: format!("{}{by}", question.status.as_str()) }
         .into()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn arguments() -> impl Strategy<Value = Vec<(String, Value)>> {
+        let value = prop_oneof![
+            any::<bool>().prop_map(Value::from),
+            any::<i32>().prop_map(Value::from),
+            ".{0,12}".prop_map(Value::from),
+            proptest::collection::vec(".{0,4}", 0..3).prop_map(Value::from),
+        ];
+        proptest::collection::btree_map("[a-z]{1,4}", value, 0..5).prop_map(|map| map.into_iter().collect())
+    }
+
+    #[test]
+    fn a_yes_covers_the_rules_and_names_that_it_was_asked_for() {
+        let names = |list: &[&str]| list.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
+        let yes =
+            Yes { number: 1, for_a_while: false, rules: names(&["r", "s"]), names: names(&["/a", "/b"]) };
+        assert!(yes.covers("r", &names(&["/a"])) && yes.covers("s", &[]));
+        assert!(!yes.covers("t", &names(&["/a"])) && !yes.covers("r", &names(&["/a", "/c"])));
+        let for_a_while = Yes { for_a_while: true, ..yes };
+        assert!(for_a_while.covers("r", &names(&["/c"])) && !for_a_while.covers("t", &[]));
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+
+        #[test]
+        fn the_same_question_has_one_key_and_another_has_another(one in arguments(), other in arguments()) {
+            let map = |list: &[(String, Value)]| list.iter().cloned().collect::<Map<_, _>>();
+            let turned: Vec<_> = one.iter().rev().cloned().collect();
+            let key = |actor: &str, query: &str, args: &[(String, Value)]| key(actor, query, &map(args)).unwrap();
+            let of_one = key("agent:x/main", "file", &one);
+            prop_assert_eq!(&of_one, &key("agent:x/other", "file", &turned));
+            prop_assert_eq!(of_one == key("agent:x", "file", &other), map(&one) == map(&other));
+            prop_assert_ne!(&of_one, &key("agent:y", "file", &one));
+            prop_assert_ne!(&of_one, &key("agent:x", "find", &one));
+        }
+
+        #[test]
+        fn any_event_is_read_without_panic(text in ".{0,200}") {
+            let folder = tempfile::tempdir().unwrap();
+            let book = Book::open(&folder.path().join("changes.db")).unwrap();
+            let seen = Seen { ts: "2026-01-01T00:00:00.000Z", actor: "agent:x" };
+            take(&book, &format!("{{\"data\":{{\"question\":1,\"step\":{text:?}}}}}"), seen).unwrap();
+            take(&book, &text, seen).unwrap();
+        }
+    }
 }

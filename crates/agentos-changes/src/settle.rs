@@ -164,7 +164,7 @@ fn wake_name(change: u64) -> String {
 }
 
 /// agentd itself, as the ledger names it.
-fn agentd() -> Result<Asked, ChangesError> {
+pub(crate) fn agentd() -> Result<Asked, ChangesError> {
     let actor = Actor::new("agentd")
         .map_err(|error| ChangesError::Invalid { field: "actor".to_owned(), reason: error.to_string() })?;
     Ok(Asked { actor, operator: true })
