@@ -44,6 +44,8 @@ struct Said {
     decision: Decision,
     /// Each rule that asked about it, by what it says; the last one last.
     rules: Vec<String>,
+    /// One of them wants the operator's own socket.
+    operator_only: bool,
     /// The names of the file in it by which the policy keeps it.
     names: Vec<String>,
     /// By people.
@@ -79,7 +81,8 @@ impl Judge {
             moment,
         };
         let decision = loaded.policy.decide(&asking, &mut loaded.rates(), None);
-        let said = Said { decision, rules: Vec::new(), names: Vec::new(), agreed: Vec::new() };
+        let said =
+            Said { decision, rules: Vec::new(), operator_only: false, names: Vec::new(), agreed: Vec::new() };
         let (said, masked) = (Mutex::new(said), AtomicU64::new(0));
         let judge = Self { loaded, role, actor, query, arguments, asked, moment, said, masked };
         judge.note(&mut judge.said(), &paths);
@@ -111,9 +114,9 @@ impl Judge {
 
     /// Hands what is to be asked to `ask`.
     pub(crate) fn ask<T>(&self, ask: impl FnOnce(&Asking<'_>) -> T) -> T {
-        let (decision, rules, names) = {
+        let (decision, rules, names, operator_only) = {
             let said = self.said();
-            (said.decision.clone(), said.rules.clone(), said.names.clone())
+            (said.decision.clone(), said.rules.clone(), said.names.clone(), said.operator_only)
         };
         ask(&Asking {
             actor: &self.actor,
@@ -122,7 +125,7 @@ impl Judge {
             rules: &rules,
             rule: decision.rule.map(|rule| rule.to_string()),
             because: decision.reason,
-            operator_only: decision.operator_only,
+            operator_only,
             names: &names,
         })
     }
@@ -140,6 +143,7 @@ impl Judge {
         let rule = said.decision.id.as_str().to_owned();
         said.rules.retain(|known| *known != rule);
         said.rules.push(rule);
+        said.operator_only |= said.decision.operator_only;
         let mut names: Vec<String> =
             paths.iter().filter(|path| !self.allows(path)).map(|path| encode(path)).collect();
         names.sort_unstable();

@@ -15,7 +15,8 @@ struct Bench {
     folder: TempDir,
 }
 
-const POLICY: &str = "[[rule]]\npath = \"/**/only/**\"\nthen = \"ask\"\noperator_only = true\n\
+const POLICY: &str = "[[rule]]\npath = \"/**/soft/**\"\nthen = \"ask\"\n\
+                      [[rule]]\npath = \"/**/only/**\"\nthen = \"ask\"\noperator_only = true\n\
                       [[rule]]\nquery = \"os\"\nthen = \"ask\"\n\
                       [[rule]]\nrisk = [\"low\", \"medium\", \"destructive\"]\nthen = \"ask\"\n";
 
@@ -211,6 +212,19 @@ fn what_is_destructive_or_kept_to_the_operator_is_decided_in_no_chat() {
     let args = json!({"path": bench.path("only/b")});
     bench.daemon.query("file", &args).problem(403, "approval_required");
     assert_eq!(bench.code("q2"), None);
+    // Also where another rule asks as well, by what the file turns out to be.
+    std::fs::create_dir(bench.path("soft")).unwrap();
+    std::fs::write(bench.path("soft/c"), "c").unwrap();
+    std::os::unix::fs::symlink(bench.path("soft/c"), bench.path("only/c")).unwrap();
+    let args = json!({"path": bench.path("only/c")});
+    let first = bench.daemon.query("file", &args).problem(403, "approval_required")["approval"].clone();
+    let hash = bench.as_operator(&format!("/questions/{first}"))["hash"].clone();
+    let body = json!({"decision": "approve", "plan_hash": hash}).to_string();
+    let path = format!("/questions/{first}");
+    assert_eq!(exchange(&bench.daemon.operator(), &post_request(&path, "", body.as_bytes())).status, 200);
+    let second = bench.daemon.query("file", &args).problem(403, "approval_required")["approval"].clone();
+    assert_eq!(bench.as_operator(&format!("/questions/{second}"))["operator_only"], true);
+    assert_eq!(bench.code(&format!("q{second}")), None);
     std::fs::create_dir(bench.path("d")).unwrap();
     std::fs::write(bench.path("d/e"), "e").unwrap();
     let delete = json!({
@@ -218,8 +232,8 @@ fn what_is_destructive_or_kept_to_the_operator_is_decided_in_no_chat() {
     });
     let deleted = bench.daemon.post("/system/mutate", &delete.to_string()).json();
     assert_eq!((&deleted["plan"]["risk"], &deleted["status"]), (&json!("destructive"), &json!("waiting")));
-    assert_eq!(bench.code("3"), None);
-    for id in 1..=3 {
+    assert_eq!(bench.code("5"), None);
+    for id in 1..=5 {
         bench.yes(id, "0000-0000").problem(403, "forbidden");
         bench.typed(id, &json!({"decision": "deny"})).problem(403, "forbidden");
     }

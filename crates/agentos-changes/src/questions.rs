@@ -3,14 +3,14 @@
 //! It is no change: there is no plan, nothing is made, nothing is taken back. What it shares with changes is the book, the
 //! numbers, and the yes for a while.
 
+mod record;
+
 use std::collections::BTreeSet;
 
-use agentos_api::change::{DecideRequest, Decided, Decision, Status};
+use agentos_api::change::{DecideRequest, Decision, Status};
 use agentos_api::event::{Actor, EventType};
 use agentos_api::question::{MAX_ASKED_BYTES, MAX_ASKED_NAMES, MAX_WAITING, Question, Standing};
-use agentos_ledger::{CanonicalJson, DataError, NewEvent};
-use agentos_objects::Hash;
-use serde::{Deserialize, Serialize};
+use agentos_ledger::{DataError, NewEvent};
 use serde_json::{Map, Value, json};
 
 use crate::book::Book;
@@ -20,6 +20,9 @@ use crate::grants::{Giving, principal};
 use crate::make::check_reason;
 use crate::record::Seen;
 use crate::settle::agentd;
+
+use self::record::{Data, Happening, key, of, take_in};
+pub(crate) use self::record::{Record, take};
 
 /// The types of events about questions begin so.
 pub(crate) const PREFIX: &str = "question.";
@@ -80,123 +83,7 @@ impl Yes {
     }
 }
 
-/// What happens to a question, as it stands in the ledger.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "step", rename_all = "snake_case")]
-enum Happening {
-    Waiting {
-        query: String,
-        args: Map<String, Value>,
-        #[serde(default, skip_serializing_if = "Vec::is_empty")]
-        names: Vec<String>,
-        rules: Vec<String>,
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        rule: Option<String>,
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        because: Option<String>,
-        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-        operator_only: bool,
-        expires: String,
-        hash: String,
-    },
-    Approved {
-        hash: String,
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        reason: Option<String>,
-    },
-    Denied {
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        reason: Option<String>,
-    },
-    Used,
-    Expired,
-}
-
-impl Happening {
-    const fn kind(&self) -> &'static str {
-        match self {
-            Self::Waiting { .. } => "question.waiting",
-            Self::Approved { .. } => "question.approved",
-            Self::Denied { .. } => "question.denied",
-            Self::Used => "question.used",
-            Self::Expired => "question.expired",
-        }
-    }
-}
-
-/// The data of an event about a question.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-struct Data {
-    question: u64,
-    #[serde(flatten)]
-    happening: Happening,
-}
-
-/// What is known of a question.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub(crate) struct Record {
-    pub(crate) question: Question,
-    rules: Vec<String>,
-}
-
 impl Record {
-    /// What is the same for each time the same caller asks the same.
-    pub(crate) fn key(&self) -> String {
-        // What is on the ledger has a canonical form. One without is never looked for.
-        key(&self.question.actor, &self.question.query, &self.question.args).unwrap_or_default()
-    }
-
-    /// What is known after `happening`. Nothing for an event that has no beginning.
-    fn after(before: Option<Self>, id: u64, happening: &Happening, seen: Seen<'_>) -> Option<Self> {
-        if let Happening::Waiting { query, args, names, rules, rule, because, operator_only, expires, hash } =
-            happening
-        {
-            let question = Question {
-                id,
-                status: Standing::Waiting,
-                actor: seen.actor.to_owned(),
-                query: query.clone(),
-                args: args.clone(),
-                names: names.clone(),
-                rule: rule.clone(),
-                because: because.clone(),
-                operator_only: *operator_only,
-                chat_code: None,
-                created: seen.ts.to_owned(),
-                updated: seen.ts.to_owned(),
-                expires: expires.clone(),
-                hash: hash.clone(),
-                decided: None,
-            };
-            return Some(Self { question, rules: rules.clone() });
-        }
-        let mut record = before?;
-        let question = &mut record.question;
-        seen.ts.clone_into(&mut question.updated);
-        let decided = |reason: &Option<String>| {
-            Some(Decided {
-                by: seen.actor.to_owned(),
-                at: seen.ts.to_owned(),
-                rule: question.rule.clone(),
-                reason: reason.clone(),
-            })
-        };
-        match happening {
-            Happening::Waiting { .. } => {}
-            Happening::Approved { reason, .. } => {
-                question.decided = decided(reason);
-                question.status = Standing::Approved;
-            }
-            Happening::Denied { reason } => {
-                question.decided = decided(reason);
-                question.status = Standing::Denied;
-            }
-            Happening::Used => question.status = Standing::Used,
-            Happening::Expired => question.status = Standing::Expired,
-        }
-        Some(record)
-    }
-
     fn yes(&self) -> Yes {
         Yes {
             number: self.question.id,
@@ -210,25 +97,6 @@ impl Record {
     fn asks_for(&self, asking: &Asking<'_>) -> bool {
         asking.rules.iter().all(|rule| self.rules.contains(rule))
             && asking.names.iter().all(|name| self.question.names.contains(name))
-    }
-}
-
-/// Takes in an event about questions.
-pub(crate) fn take(book: &Book, payload: &str, seen: Seen<'_>) -> rusqlite::Result<()> {
-    let data = serde_json::from_str::<Value>(payload)
-        .ok()
-        .and_then(|payload| serde_json::from_value::<Data>(payload.get("data")?.clone()).ok());
-    match data {
-        Some(data) => take_in(book, &data, seen),
-        None => Ok(()),
-    }
-}
-
-fn take_in(book: &Book, data: &Data, seen: Seen<'_>) -> rusqlite::Result<()> {
-    let before = book.question(data.question)?;
-    match Record::after(before, data.question, &data.happening, seen) {
-        Some(after) => book.put_question(&after),
-        None => Ok(()),
     }
 }
 
@@ -416,11 +284,6 @@ fn check(asking: &Asking<'_>) -> Result<(), ChangesError> {
     Ok(())
 }
 
-/// Of who asks what, with the arguments in canonical form: two questions that differ in a byte have two.
-fn key(actor: &str, query: &str, args: &Map<String, Value>) -> Result<String, DataError> {
-    of(&json!({"args": args, "principal": principal(actor), "query": query}))
-}
-
 fn hash(asking: &Asking<'_>) -> Result<String, DataError> {
     of(&json!({
         "args": asking.args,
@@ -429,10 +292,6 @@ fn hash(asking: &Asking<'_>) -> Result<String, DataError> {
         "query": asking.query,
         "rules": asking.rules,
     }))
-}
-
-fn of(value: &Value) -> Result<String, DataError> {
-    Ok(Hash::of(CanonicalJson::from_value(value)?.as_str().as_bytes()).to_string())
 }
 
 fn not_found(id: u64) -> ChangesError {

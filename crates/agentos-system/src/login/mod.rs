@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::machine::Machine;
 use crate::procfs::{Proc, stat, text};
-use crate::sessions::logind::{self, Began};
+use crate::sessions::logind::{self, Began, Known};
 
 pub use peer::Peer;
 use peer::{Facts, Place};
@@ -52,34 +52,40 @@ impl Machine {
     /// Why it is not, as a part of a sentence.
     pub fn logged_in_after(&self, peer: &Peer, moment: &Moment) -> Result<String, String> {
         let facts = peer.facts()?;
-        judge(&facts, moment, &boot(), |id| {
-            logind::began(self, id).map_err(|error| crate::change::chain(&error))
-        })
+        judge(&facts, moment, &boot(), |id| logind::known(self, id))
     }
 }
 
-/// Says whether a process of which `facts` are known comes from a login after `moment`. `logind` says what is known of a session.
+/// Says whether a process of which `facts` are known comes from a login after `moment`. `logind` says what is known of a session,
+/// or, without one, whether it runs.
 fn judge(
     facts: &Facts,
     moment: &Moment,
     boot: &str,
-    logind: impl FnOnce(&str) -> Result<Option<Began>, String>,
+    logind: impl FnOnce(Option<&str>) -> Known,
 ) -> Result<String, String> {
     if moment.boot != boot {
         return Ok("the machine was started anew since".to_owned());
     }
     match &facts.place {
-        Place::Session(id) => match logind(id) {
-            Ok(Some(began)) => of_logind(id, &began, moment),
-            Ok(None) => Err(format!("logind does not know its session {id}")),
-            Err(why) => of_audit(facts, moment)
+        Place::Session(id) => match logind(Some(id)) {
+            Known::Began(began) => of_logind(id, &began, moment),
+            Known::NoSession => Err(format!("logind does not know its session {id}")),
+            Known::NotRunning => of_audit(facts, moment)
+                .unwrap_or_else(|| Err(format!("logind, which had the session {id}, does not run"))),
+            Known::Silent(why) => of_audit(facts, moment)
                 .unwrap_or_else(|| Err(format!("its session {id} cannot be asked about: {why}"))),
         },
         Place::UserManager => Err(
             "it was started by the user's service manager, which does not say from which login (a terminal of a desktop is)"
                 .to_owned(),
         ),
-        Place::Elsewhere => of_audit(facts, moment).unwrap_or_else(|| of_leader(facts, moment)),
+        Place::Elsewhere => of_audit(facts, moment).unwrap_or_else(|| match logind(None) {
+            Known::NotRunning => of_leader(facts, moment),
+            Known::Silent(why) => Err(format!("logind cannot be asked about it: {why}")),
+            // What a person starts after a login is in its session.
+            Known::Began(_) | Known::NoSession => Err("it is in no login's session".to_owned()),
+        }),
     }
 }
 
@@ -183,35 +189,36 @@ mod tests {
         }
     }
 
-    fn in_session(began: Result<Option<Began>, String>) -> Result<String, String> {
+    fn in_session(known: Known) -> Result<String, String> {
         let facts = facts(Place::Session("3".to_owned()), Some(7), Some((9, 9_000)));
         judge(&facts, &moment(), "b", |id| {
-            assert_eq!(id, "3");
-            began
+            assert_eq!(id, Some("3"));
+            known
         })
     }
 
     #[test]
     fn a_session_of_logind_counts_from_when_it_began_and_over_the_network_from_the_connection() {
-        in_session(Ok(Some(ssh(4_001, Some(5_001))))).unwrap();
-        in_session(Ok(Some(ssh(4_000, Some(5_001))))).unwrap_err();
+        in_session(Known::Began(ssh(4_001, Some(5_001)))).unwrap();
+        in_session(Known::Began(ssh(4_000, Some(5_001)))).unwrap_err();
         // Connected before the change, logged in after it.
-        in_session(Ok(Some(ssh(4_001, Some(5_000))))).unwrap_err();
-        in_session(Ok(Some(ssh(4_001, None)))).unwrap_err();
+        in_session(Known::Began(ssh(4_001, Some(5_000)))).unwrap_err();
+        in_session(Known::Began(ssh(4_001, None))).unwrap_err();
         let console = Began { remote: false, service: None, ..ssh(4_001, Some(10)) };
-        in_session(Ok(Some(console.clone()))).unwrap();
+        in_session(Known::Began(console.clone())).unwrap();
         for class in ["background", "greeter", "manager", ""] {
-            in_session(Ok(Some(Began { class: class.to_owned(), ..console.clone() }))).unwrap_err();
+            in_session(Known::Began(Began { class: class.to_owned(), ..console.clone() })).unwrap_err();
         }
     }
 
     #[test]
     fn without_logind_the_audit_session_decides_and_nothing_weaker() {
         // The process is in audit session 7, which was there.
-        in_session(Ok(None)).unwrap_err();
-        in_session(Err("gone".to_owned())).unwrap_err();
+        in_session(Known::NoSession).unwrap_err();
+        in_session(Known::NotRunning).unwrap_err();
+        in_session(Known::Silent("gone".to_owned())).unwrap_err();
         let judged = |audit, leader| {
-            judge(&facts(Place::Elsewhere, audit, leader), &moment(), "b", |_| unreachable!())
+            judge(&facts(Place::Elsewhere, audit, leader), &moment(), "b", |_| Known::NotRunning)
         };
         judged(Some(8), None).unwrap();
         judged(Some(7), Some((9, 9_000))).unwrap_err();
@@ -220,7 +227,14 @@ mod tests {
         judged(None, None).unwrap_err();
         // A session that nobody can be asked about is not judged by its leader.
         let session = facts(Place::Session("3".to_owned()), None, Some((9, 9_000)));
-        judge(&session, &moment(), "b", |_| Err("no bus".to_owned())).unwrap_err();
+        judge(&session, &moment(), "b", |_| Known::Silent("no bus".to_owned())).unwrap_err();
+        // Where logind runs, whoever logged in is in a session of it, or at least in one of the kernel's.
+        let outside = |audit| {
+            let facts = facts(Place::Elsewhere, audit, Some((9, 9_000)));
+            judge(&facts, &moment(), "b", |_| Known::NoSession)
+        };
+        outside(None).unwrap_err();
+        outside(Some(8)).unwrap();
     }
 
     #[test]

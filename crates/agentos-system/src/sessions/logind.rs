@@ -44,28 +44,47 @@ pub(crate) struct Began {
     pub(crate) service: Option<String>,
 }
 
-/// When the session of that id began; nothing where logind knows none.
-///
-/// # Errors
-/// The bus's.
-pub(crate) fn began(machine: &Machine, id: &str) -> Result<Option<Began>, BusError> {
+/// What logind says of a session.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Known {
+    /// It is there.
+    Began(Began),
+    /// logind runs, and there is no such session.
+    NoSession,
+    /// logind does not run on this machine.
+    NotRunning,
+    /// It runs, and does not answer.
+    Silent(String),
+}
+
+/// What logind says of the session of that id; without one, whether it runs.
+pub(crate) fn known(machine: &Machine, id: Option<&str>) -> Known {
     let asked = machine.bus.ask(&async |peer| {
+        let Some(id) = id else {
+            let _: Vec<SessionRow> = peer.call(SERVICE, MANAGER_PATH, MANAGER, "ListSessions", &()).await?;
+            return Ok(None);
+        };
         let path: OwnedObjectPath = peer.call(SERVICE, MANAGER_PATH, MANAGER, "GetSession", &(id,)).await?;
-        peer.properties(SERVICE, path.as_str(), SESSION).await
+        peer.properties(SERVICE, path.as_str(), SESSION).await.map(Some)
     });
     let properties = match asked {
-        Ok(properties) => properties,
-        Err(error) if error.name().is_some_and(|name| name.ends_with(".NoSuchSession")) => return Ok(None),
-        Err(error) => return Err(error),
+        Ok(Some(properties)) => properties,
+        Ok(None) => return Known::NoSession,
+        Err(error) if error.name().is_some_and(|name| name.ends_with(".NoSuchSession")) => {
+            return Known::NoSession;
+        }
+        Err(BusError::Unreachable(_)) => return Known::NotRunning,
+        Err(error) if error.no_such_service() => return Known::NotRunning,
+        Err(error) => return Known::Silent(error.to_string()),
     };
     let leader = properties.small("Leader").filter(|&pid| pid > 0);
-    Ok(Some(Began {
+    Known::Began(Began {
         class: properties.text("Class").unwrap_or_default(),
         monotonic_ms: properties.number("TimestampMonotonic").unwrap_or(0) / 1000,
         remote: properties.is("Remote"),
         leader_ms: leader.and_then(|pid| machine.leader_began_ms(pid)),
         service: properties.text("Service"),
-    }))
+    })
 }
 
 const HINT: &str = "There is no list of sessions here; ask `processes` for login shells and sshd.";

@@ -73,11 +73,7 @@ pub(super) fn confirmed(machine: &mut Machine) -> Result<()> {
     )?;
     let (status, said) = machine.tried(&log_in(&confirm))?;
     expect(status == 0, "it is confirmed from a new login", &said)?;
-    expect(
-        said.contains("logind") || shown(machine, number)?["outcome"].to_string().contains("logind"),
-        "by logind",
-        &said,
-    )?;
+    expect(said.contains("as logind knows it"), "logind says that it is new", &said)?;
     std::thread::sleep(Duration::from_secs(7));
     let change = shown(machine, number)?;
     expect(change["status"] == "applied", "it stays", &change)?;
@@ -88,11 +84,10 @@ pub(super) fn confirmed(machine: &mut Machine) -> Result<()> {
     within(machine, 120)
 }
 
-/// A command in a session of logind's of its own, as a login program begins one.
+/// A command typed after a login of its own, on a terminal. login(1) throws away what was typed before it asks.
 fn log_in(command: &str) -> String {
     format!(
-        "systemd-run --quiet --wait --pipe --property=PAMName=login --setenv=XDG_SESSION_CLASS=user \
-         --setenv=XDG_SESSION_TYPE=tty sh -c '{command}'"
+        "(sleep 2; echo '{command}; exit $?'; sleep 2) | script --quiet --return --command 'login -f root' /dev/null"
     )
 }
 
