@@ -69,6 +69,7 @@ pub mod service;
 pub mod ssh_key;
 pub mod swap;
 pub mod sysctl;
+pub mod timer;
 pub mod timezone;
 pub mod user;
 
@@ -129,6 +130,8 @@ mutations! {
     swap::Off,
     swap::On,
     sysctl::Set,
+    timer::Create,
+    timer::Remove,
     timezone::Set,
     user::Create,
     user::Delete,

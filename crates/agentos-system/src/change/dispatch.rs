@@ -75,6 +75,8 @@ const TABLE: &[Entry] = &[
     entry::<mutation::swap::Off>(),
     entry::<mutation::swap::On>(),
     entry::<mutation::sysctl::Set>(),
+    entry::<mutation::timer::Create>(),
+    entry::<mutation::timer::Remove>(),
     entry::<mutation::timezone::Set>(),
     entry::<mutation::user::Create>(),
     entry::<mutation::user::Delete>(),

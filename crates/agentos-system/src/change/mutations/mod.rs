@@ -12,4 +12,5 @@ mod process;
 mod service;
 mod ssh_key;
 mod sysctl;
+mod timer;
 mod timezone;

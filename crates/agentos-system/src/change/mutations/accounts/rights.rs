@@ -84,6 +84,25 @@ pub(super) fn rank(database: &Database, user: &User) -> Rank {
     database.groups_of(user).into_iter().map(Rank::of).max().unwrap_or(Rank::Ordinary)
 }
 
+/// Refuses that the agent has something run as one who says yes to its changes. Root is not meant: what runs as root is
+/// destructive, and waits.
+///
+/// # Errors
+/// [`crate::QueryError::Forbidden`].
+pub(in crate::change::mutations) fn refuse_who_says_yes(
+    planner: &Planner<'_>,
+    database: &Database,
+    user: &User,
+) -> Result<(), ChangeError> {
+    if planner.viewer.operator || user.uid == 0 || rank(database, user) < Rank::SaysYes {
+        return Ok(());
+    }
+    Err(protect::forbidden(&format!(
+        "{} is one of those who may say yes to changes, or of agentd itself",
+        user.name
+    )))
+}
+
 /// Refuses an account that whoever asks may not change; makes the step as risky as the account is important. Says whether
 /// it is as good as root, so that shutting it out may shut the person out.
 ///

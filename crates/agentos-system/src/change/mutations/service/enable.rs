@@ -138,7 +138,7 @@ fn disable(planner: &mut Planner<'_>, look: &Look) -> Result<(), ChangeError> {
 }
 
 /// The links that make it start, below the administrator's folder of units.
-fn links_to(look: &Look) -> Vec<String> {
+pub(in crate::change::mutations) fn links_to(look: &Look) -> Vec<String> {
     let mut links = Vec::new();
     for entry in procfs::names(UNITS, MOST_NAMES) {
         let path = format!("{UNITS}/{entry}");
