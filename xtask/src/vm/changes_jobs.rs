@@ -1,4 +1,4 @@
-//! Changes of timers, under a real systemd.
+//! Changes of timers and of the journal's files, under a real systemd.
 
 use std::path::Path;
 use std::time::Duration;
@@ -13,7 +13,7 @@ use super::tally::{Tally, wait_for};
 
 type Check = fn(&Guest) -> Result<()>;
 
-const ON: [(&str, Check); 7] = [
+const ON: [(&str, Check); 8] = [
     ("a timer is made, runs its program as it was given, and is gone after the undo", made),
     ("a timer of a line of crontab runs at systemd's times for it", cron),
     ("a timer that is persistent leaves nothing behind, and its past stays with it", persistent),
@@ -21,6 +21,7 @@ const ON: [(&str, Check); 7] = [
     ("a timer that nobody could start is refused, with the reason", refused),
     ("a timer of the agent's sees nothing of agentd's", confined),
     ("a timer that is made or removed with a cut at any step knows how far it was", killed),
+    ("the archived files of the journal go, and what is told of them is what was in them", vacuumed),
 ];
 
 const SETUP: &str = "
@@ -328,4 +329,61 @@ fn at_each_step(guest: &Guest, steps: usize, mutation: &str, args: &Value) -> Re
         same(guest, &before)?;
     }
     Ok(())
+}
+
+fn vacuumed(guest: &Guest) -> Result<()> {
+    const ARCHIVED: &str = "find /var/log/journal -name '*@*' | sort";
+    // Three archived files, with a line in each.
+    let mut files = guest.shell(ARCHIVED)?;
+    for number in 1..=3 {
+        guest.shell(&format!("echo vacuumed-line-{number} | systemd-cat --identifier=vacuumed; journalctl --sync; journalctl --rotate"))?;
+        let now = guest.shell(ARCHIVED)?;
+        ensure!(now.lines().count() > files.lines().count(), "{now}");
+        files = now;
+    }
+    let lines = "journalctl --quiet --identifier=vacuumed --output=cat";
+    expect(guest.shell(lines)?.lines().count() == 3, "the lines", &guest.shell(lines)?)?;
+    // Nothing is older than a day.
+    let none = plan(guest, "/run/j1", "journal.vacuum", &json!({"keep_days": 1}))?;
+    expect(none["risk"] == "read", "a plan of nothing", &none)?;
+    // The youngest stays.
+    let of_last =
+        "find /var/log/journal -name 'system@*' -printf '%T@ %b\n' | sort --numeric-sort | tail -n 1";
+    let blocks: u64 = guest.shell(of_last)?.split_whitespace().last().unwrap_or_default().parse()?;
+    let shown = plan(guest, "/run/j2", "journal.vacuum", &json!({"keep_bytes": blocks * 512}))?;
+    expect(shown["risk"] == "destructive" && shown["undo"] == "impossible", "risk and undo", &shown)?;
+    let effect = &shown["steps"][0]["effects"][0];
+    let listed = effect["diff"].as_str().unwrap_or_default().to_owned();
+    // As journalctl counts them.
+    let mut entries = 0_u64;
+    for line in listed.lines() {
+        let file = line.trim_start_matches('-').split(' ').next().unwrap_or_default();
+        let said = guest.shell(&format!("journalctl --quiet --output=cat --file={file} --output-fields=PRIORITY --no-pager | wc -l; journalctl --header --file={file} | grep '^Entry objects'"))?;
+        let count = said.lines().last().and_then(|line| line.rsplit(' ').next()).unwrap_or_default();
+        entries += count.parse::<u64>()?;
+    }
+    expect(
+        effect["before"].to_string().contains(&format!(", {entries} entries from ")),
+        "the entries",
+        &(entries, effect),
+    )?;
+    act(guest, "apply", "/run/j2")?;
+    progress(guest, "/run/j2", "All")?;
+    let left = guest.shell(ARCHIVED)?;
+    expect(left.lines().filter(|file| listed.contains(*file)).count() == 0, "what is left", &left)?;
+    expect(
+        left.lines().count() + listed.lines().count() == files.lines().count(),
+        "what is left",
+        &(&left, &listed),
+    )?;
+    // journald and journalctl go on as if nothing had been.
+    guest.shell("echo vacuumed-line-4 | systemd-cat --identifier=vacuumed; journalctl --sync; journalctl --verify --quiet")?;
+    let said = guest.shell(lines)?;
+    expect(
+        said.contains("line-3") && said.contains("line-4") && !said.contains("line-1"),
+        "the lines that stay",
+        &said,
+    )?;
+    let why = reason(undo(guest, "/run/j2"))?;
+    expect(why.contains("do not come back"), "the reason", &why)
 }

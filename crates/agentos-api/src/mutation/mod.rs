@@ -61,6 +61,7 @@ pub mod file;
 pub mod firewall;
 pub mod group;
 pub mod hostname;
+pub mod journal;
 pub mod mount;
 pub mod network;
 pub mod power;
@@ -108,6 +109,7 @@ mutations! {
     group::Delete,
     group::RemoveMember,
     hostname::Set,
+    journal::Vacuum,
     mount::Mount,
     mount::Unmount,
     network::Address,

@@ -53,6 +53,7 @@ const TABLE: &[Entry] = &[
     entry::<mutation::group::Delete>(),
     entry::<mutation::group::RemoveMember>(),
     entry::<mutation::hostname::Set>(),
+    entry::<mutation::journal::Vacuum>(),
     entry::<mutation::mount::Mount>(),
     entry::<mutation::mount::Unmount>(),
     entry::<mutation::network::Address>(),

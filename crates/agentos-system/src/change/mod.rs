@@ -39,3 +39,4 @@ pub use script::{Prepared, Script, Touched};
 pub use transition::{Position, Transition};
 
 pub(crate) use dispatch::Plan;
+pub(crate) use file::open_without_links;

@@ -8,7 +8,7 @@ use super::entry::{Entry, Member};
 use super::error::ChangeError;
 use super::file::{FileTransition, Rename};
 use super::filter::Filter;
-use super::host::{Hostname, Power, Signal, Sysctl};
+use super::host::{Hostname, JournalFiles, Power, Signal, Sysctl};
 use super::link::{Address, Link, Route};
 use super::mount::{Mount, Swap};
 use super::unit::{ManagerReload, UnitAct, UnitRun};
@@ -160,6 +160,8 @@ transitions! {
     Filter(Filter),
     /// The name of the running machine.
     Hostname(Hostname),
+    /// Archived files of the journal.
+    JournalFiles(JournalFiles),
     /// An interface, up or down.
     Link(Link),
     /// systemd reads its units anew.

@@ -5,6 +5,7 @@ mod file;
 mod files;
 mod firewall;
 mod hostname;
+mod journal;
 mod mount;
 mod network;
 mod power;
