@@ -111,7 +111,7 @@ fn made(guest: &Guest) -> Result<()> {
     expect(!said.contains("job-odd"), "systemd-analyze verify", &said)?;
     guest.shell("rm -f /tmp/job && systemctl start job-odd.service")?;
     let ran = guest.shell("cat /tmp/job")?;
-    let expected: String = odd.iter().map(|word| format!("<{word}>")).collect();
+    let expected: String = odd.iter().flat_map(|word| ["<", word, ">"]).collect();
     expect(ran.lines().next() == Some("pat") && ran.lines().nth(1) == Some(&expected), "the words", &ran)?;
     undo(guest, "/run/t1")?;
     same(guest, &before)

@@ -64,6 +64,7 @@ pub mod hostname;
 pub mod journal;
 pub mod mount;
 pub mod network;
+pub mod ntp;
 pub mod power;
 pub mod process;
 pub mod service;
@@ -116,6 +117,7 @@ mutations! {
     network::Dns,
     network::Link,
     network::Route,
+    ntp::Set,
     power::Reboot,
     power::Shutdown,
     process::Signal,

@@ -60,6 +60,7 @@ const TABLE: &[Entry] = &[
     entry::<mutation::network::Dns>(),
     entry::<mutation::network::Link>(),
     entry::<mutation::network::Route>(),
+    entry::<mutation::ntp::Set>(),
     entry::<mutation::power::Reboot>(),
     entry::<mutation::power::Shutdown>(),
     entry::<mutation::process::Signal>(),

@@ -8,6 +8,7 @@ mod hostname;
 mod journal;
 mod mount;
 mod network;
+mod ntp;
 mod power;
 mod process;
 mod service;

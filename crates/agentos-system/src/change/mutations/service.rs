@@ -21,7 +21,7 @@ use crate::systemd::control::{self, Look, Running};
 use crate::systemd::unit_name::normalise;
 
 pub(super) use critical::is_critical;
-pub(super) use enable::links_to;
+pub(super) use enable::{disable, enable, links_to};
 
 /// Most units that are stopped with one.
 const MOST_STOPPED: usize = 50;
