@@ -11,9 +11,17 @@ use super::tally::Tally;
 
 type Check = fn(&Guest) -> Result<()>;
 
-const ON: [(&str, Check); 2] = [
+const ON: [(&str, Check); 4] = [
     ("the clock is kept right over the network or not, by the same links as timedatectl makes", clock),
     ("the servers of the time are those that were named, and the old ones after the undo", time_servers),
+    (
+        "the name servers of an interface are those that were named, with all that they had before after the undo",
+        names,
+    ),
+    (
+        "the name servers of an interface that systemd-networkd manages hold, and go back to its own",
+        managed_names,
+    ),
 ];
 
 /// All that could change: what systemd starts, and the configuration of the clock.
@@ -125,4 +133,131 @@ fn time_servers(guest: &Guest) -> Result<()> {
         expect(why.contains(field), field, &why)?;
     }
     same(guest, &before)
+}
+
+/// What systemd-resolved and systemd-networkd have for an interface.
+fn names_of(guest: &Guest, interface: &str) -> Result<String> {
+    guest.shell(&format!(
+        "resolvectl dns {interface}; resolvectl domain {interface}; find /etc/systemd/network | sort; ls -l /etc/resolv.conf"
+    ))
+}
+
+fn servers_of(guest: &Guest, interface: &str) -> Result<String> {
+    let said = guest.shell(&format!("resolvectl dns {interface}"))?;
+    Ok(said.split_once(": ").map(|(_, servers)| servers.trim().to_owned()).unwrap_or_default())
+}
+
+fn names(guest: &Guest) -> Result<()> {
+    guest.shell(
+        "ip link add test0 type veth peer name peer0 && ip link set test0 up && ip link set peer0 up && ip address add 192.0.2.9/24 dev test0",
+    )?;
+    guest.shell("resolvectl dns test0 192.0.2.1:5353#dns.example 2001:db8::1 && resolvectl domain test0 a.example '~b.example'")?;
+    let before = names_of(guest, "test0")?;
+    expect(
+        before.contains("192.0.2.1:5353#dns.example") && before.contains("~b.example"),
+        "at first",
+        &before,
+    )?;
+    let args = json!({"servers": ["192.0.2.53", "2001:db8::53"], "interface": "test0"});
+    let made = make(guest, "/run/n1", "network.dns", &args)?;
+    expect(made["undo"] == "exact" && made["risk"] == "destructive", "undo and risk", &made)?;
+    expect(made["steps"][0]["can_lock_out"] == true, "the plan may lock out", &made)?;
+    expect(
+        servers_of(guest, "test0")? == "192.0.2.53 2001:db8::53",
+        "systemd-resolved",
+        &names_of(guest, "test0")?,
+    )?;
+    expect(
+        names_of(guest, "test0")?.contains("a.example ~b.example"),
+        "the domains",
+        &names_of(guest, "test0")?,
+    )?;
+    progress(guest, "/run/n1", "All")?;
+    let again = plan(guest, "/run/n2", "network.dns", &args)?;
+    expect(again["risk"] == "read", "a plan of what is so already", &again)?;
+    // What somebody else set meanwhile is not lost.
+    guest.shell("resolvectl dns test0 192.0.2.77")?;
+    let why = reason(undo(guest, "/run/n1"))?;
+    expect(why.contains("192.0.2.77"), "the reason", &why)?;
+    guest.shell("resolvectl dns test0 192.0.2.53 2001:db8::53")?;
+    undo(guest, "/run/n1")?;
+    let after = names_of(guest, "test0")?;
+    expect(after == before, &before, &after)?;
+    progress(guest, "/run/n1", "Nothing")?;
+    let args = json!({"servers": ["192.0.2.53"], "search": ["c.example"], "interface": "test0"});
+    make(guest, "/run/n1", "network.dns", &args)?;
+    expect(
+        names_of(guest, "test0")?.contains("(test0): c.example\n"),
+        "the domains",
+        &names_of(guest, "test0")?,
+    )?;
+    undo(guest, "/run/n1")?;
+    let after = names_of(guest, "test0")?;
+    expect(after == before, &before, &after)?;
+    for (args, expected) in [
+        (json!({"servers": ["192.0.2.53"]}), "interface"),
+        (json!({"servers": ["192.0.2.53"], "interface": "test9"}), "the interface test9"),
+        (json!({"servers": ["192.0.2.53"], "interface": "lo"}), "loopback"),
+        (json!({"servers": ["192.0.2.53"], "interface": "a\nb"}), "the interface a"),
+        (json!({"servers": [], "interface": "test0"}), "servers"),
+        (json!({"servers": ["example.org"], "interface": "test0"}), "servers.0"),
+        (
+            json!({"servers": ["192.0.2.53"], "interface": "test0", "persist": true}),
+            "systemd-networkd has no file",
+        ),
+    ] {
+        let why = reason(plan(guest, "/run/n3", "network.dns", &args))?;
+        expect(why.contains(expected), &args.to_string(), &why)?;
+    }
+    guest.shell("systemctl mask --runtime --quiet systemd-resolved && systemctl stop systemd-resolved")?;
+    let args = json!({"servers": ["192.0.2.53"], "interface": "test0"});
+    let why = reason(plan(guest, "/run/n3", "network.dns", &args))?;
+    expect(why.contains("systemd-resolved does not run"), "the reason without systemd-resolved", &why)?;
+    guest.shell("systemctl unmask --runtime --quiet systemd-resolved && systemctl start systemd-resolved && ip link delete test0")?;
+    Ok(())
+}
+
+fn managed_names(guest: &Guest) -> Result<()> {
+    guest.shell(
+        "printf '[Match]\nName=test1\n[Network]\nAddress=192.0.2.9/24\nDNS=192.0.2.1\nDomains=own.example\n' \
+         >/etc/systemd/network/50-test1.network && ip link add test1 type veth peer name peer1 && ip link set test1 up && ip link set peer1 up && \
+         systemctl start systemd-networkd && for pause in $(seq 100); do \
+         resolvectl dns test1 | grep --quiet 192.0.2.1 && break; sleep 0.1; done; networkctl status test1 --no-pager | head -n 5",
+    )?;
+    let before = names_of(guest, "test1")?;
+    expect(before.contains("192.0.2.1") && before.contains("own.example"), "at first", &before)?;
+    let args = json!({"servers": ["192.0.2.53"], "interface": "test1"});
+    make(guest, "/run/m1", "network.dns", &args)?;
+    expect(servers_of(guest, "test1")? == "192.0.2.53", "for now", &names_of(guest, "test1")?)?;
+    progress(guest, "/run/m1", "All")?;
+    undo(guest, "/run/m1")?;
+    let after = names_of(guest, "test1")?;
+    expect(after == before, &before, &after)?;
+    // It is systemd-networkd's own again, which it can change.
+    guest.shell("sed --in-place s/DNS=192.0.2.1/DNS=192.0.2.2/ /etc/systemd/network/50-test1.network && networkctl reload && sleep 1")?;
+    expect(servers_of(guest, "test1")? == "192.0.2.2", "its own", &names_of(guest, "test1")?)?;
+    let before = names_of(guest, "test1")?;
+    let args =
+        json!({"servers": ["192.0.2.53"], "search": ["new.example"], "interface": "test1", "persist": true});
+    let made = make(guest, "/run/m2", "network.dns", &args)?;
+    expect(made.to_string().contains("+DNS=192.0.2.53"), "the file", &made)?;
+    progress(guest, "/run/m2", "All")?;
+    let now = names_of(guest, "test1")?;
+    expect(
+        now.contains("192.0.2.53") && now.contains("new.example") && !now.contains("own.example"),
+        "for now",
+        &now,
+    )?;
+    // As after the next start.
+    guest.shell("systemctl restart systemd-networkd systemd-resolved && sleep 1")?;
+    let then = names_of(guest, "test1")?;
+    expect(then == now, &now, &then)?;
+    undo(guest, "/run/m2")?;
+    let after = names_of(guest, "test1")?;
+    expect(after == before, &before, &after)?;
+    guest.shell("networkctl reload && sleep 1")?;
+    let after = names_of(guest, "test1")?;
+    expect(after == before, &before, &after)?;
+    guest.shell("systemctl stop systemd-networkd.socket systemd-networkd; ip link delete test1; rm -r /etc/systemd/network/50-test1.network")?;
+    Ok(())
 }

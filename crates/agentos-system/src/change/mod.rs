@@ -16,6 +16,7 @@ mod file;
 mod filter;
 mod host;
 mod link;
+mod link_names;
 mod mount;
 mod mutations;
 mod plan;

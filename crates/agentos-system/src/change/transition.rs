@@ -10,6 +10,7 @@ use super::file::{FileTransition, Rename};
 use super::filter::Filter;
 use super::host::{Hostname, JournalFiles, Power, Signal, Sysctl};
 use super::link::{Address, Link, Route};
+use super::link_names::LinkDns;
 use super::mount::{Mount, Swap};
 use super::unit::{ManagerReload, UnitAct, UnitRun};
 
@@ -164,6 +165,8 @@ transitions! {
     JournalFiles(JournalFiles),
     /// An interface, up or down.
     Link(Link),
+    /// The name servers of an interface.
+    LinkDns(LinkDns),
     /// systemd reads its units anew.
     ManagerReload(ManagerReload),
     /// A user in a list of a group's.

@@ -276,6 +276,21 @@ mod tests {
     }
 
     #[test]
+    fn without_systemd_nothing_is_planned() {
+        if std::path::Path::new("/run/systemd/system").is_dir() {
+            return;
+        }
+        let bench = crate::change::testing::Bench::new();
+        let args = serde_json::json!({"name": "a", "on_calendar": "daily", "argv": ["/usr/bin/true"]});
+        match bench.plan("timer.create", args).unwrap_err() {
+            ChangeError::Reading(QueryError::Unavailable { code, .. }) => {
+                assert_eq!(code, "systemd_unavailable");
+            }
+            other => panic!("{other}"),
+        }
+    }
+
+    #[test]
     fn a_timer_is_removed_by_any_of_its_names() {
         for name in ["backup", "job-backup", "job-backup.timer", "backup.timer"] {
             assert_eq!(bare(name), "backup");

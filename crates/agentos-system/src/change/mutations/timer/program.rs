@@ -130,8 +130,7 @@ fn unsafe_for_root(place: &Place, facts: &Facts) -> Option<String> {
         return Some("others than root may change".to_owned());
     }
     // The agent may change small things by itself where a policy says so; never what is destructive.
-    let program_of_root = risk::at(place) >= Risk::Medium && facts.mode & 0o111 != 0;
-    if risk::at(place) != Risk::Destructive && !program_of_root {
+    if risk::at(place) != Risk::Destructive {
         return Some("is in a place where changes are not asked about under every policy".to_owned());
     }
     let text = place.text();
@@ -197,5 +196,6 @@ mod tests {
         assert!(unsafe_for_root(&place("/usr/bin/true"), &Facts { uid: 1000, mode: 0o755 }).is_some());
         assert!(unsafe_for_root(&place("/usr/bin/true"), &Facts { uid: 0, mode: 0o775 }).is_some());
         assert!(unsafe_for_root(&place("/srv/job"), &roots).is_some());
+        assert!(unsafe_for_root(&place("/etc/job"), &roots).is_some());
     }
 }
