@@ -60,7 +60,8 @@ fn progress(guest: &Guest, folder: &str, expected: &str) -> Result<()> {
 fn clock(guest: &Guest) -> Result<()> {
     let before = guest.shell(SNAPSHOT)?;
     ensure!(before.contains("NTP=yes"), "the clock is not kept right at first: {before}");
-    make(guest, "/run/c1", "ntp.set", &json!({"enabled": false}))?;
+    let made = make(guest, "/run/c1", "ntp.set", &json!({"enabled": false}))?;
+    expect(made["risk"] == "destructive" && made["undo"] == "partial", "risk and undo", &made)?;
     progress(guest, "/run/c1", "All")?;
     let ours = guest.shell(SNAPSHOT)?;
     expect(ours.contains("NTP=no"), "timedatectl", &ours)?;
@@ -69,7 +70,8 @@ fn clock(guest: &Guest) -> Result<()> {
     guest.shell("timedatectl set-ntp false")?;
     same(guest, &ours)?;
     // The other way round.
-    make(guest, "/run/c2", "ntp.set", &json!({"enabled": true}))?;
+    let made = make(guest, "/run/c2", "ntp.set", &json!({"enabled": true}))?;
+    expect(made["undo"] == "exact", "undo", &made)?;
     same(guest, &before)?;
     let again = plan(guest, "/run/c3", "ntp.set", &json!({"enabled": true}))?;
     expect(again["risk"] == "read", "a plan of what is so already", &again)?;
