@@ -28,6 +28,8 @@ const SETUP: &str = "
 useradd --create-home pat
 groupadd agentos-operators
 useradd --groups agentos-operators ops
+groupadd docker
+useradd --groups docker whale
 mkdir -p /etc/agentos /run/agentos /var/lib/agentos
 echo secret >/etc/agentos/policy.toml
 echo secret >/run/agentos/operator.sock
@@ -251,6 +253,7 @@ fn refused(guest: &Guest) -> Result<()> {
         (json!({"argv": ["/usr/bin"]}), "is no program"),
         (json!({"user": "nobody-here"}), "the user nobody-here"),
         (json!({"user": "ops"}), "may say yes"),
+        (json!({"argv": ["/srv/job"], "user": "whale"}), "whale would run /srv/job"),
         (json!({"argv": ["/bin/sh", "-c", "agentctl approvals approve 1"]}), "agentctl"),
         (json!({"argv": ["/srv/job"]}), "root would run /srv/job"),
         (json!({"argv": ["/usr/local/bin/pats"]}), "others than root may change"),
@@ -260,13 +263,13 @@ fn refused(guest: &Guest) -> Result<()> {
         let why = with(changes.clone())?;
         expect(why.contains(expected), &changes.to_string(), &why)?;
     }
-    // With the user that it belongs to it may run.
-    plan(
-        guest,
-        "/run/t12",
-        "timer.create",
-        &json!({"name": "bad", "on_calendar": "daily", "argv": ["/srv/job"], "user": "pat"}),
-    )?;
+    // With an ordinary user it may run, and what adds to the files is told.
+    guest.shell("mkdir /etc/systemd/system/job-.service.d")?;
+    let args = json!({"name": "bad", "on_calendar": "daily", "argv": ["/srv/job"], "user": "pat"});
+    let shown = plan(guest, "/run/t12", "timer.create", &args)?.to_string();
+    expect(shown.contains("who may change /srv/job decides"), "what the plan says of the program", &shown)?;
+    expect(shown.contains("what is in /etc/systemd/system/job-.service.d adds"), "what adds to it", &shown)?;
+    guest.shell("rmdir /etc/systemd/system/job-.service.d")?;
     same(guest, &before)
 }
 

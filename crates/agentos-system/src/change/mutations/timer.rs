@@ -11,6 +11,8 @@ mod cron;
 mod program;
 mod unit_file;
 
+use std::path::Path;
+
 use agentos_api::change::Risk;
 use agentos_api::mutation::timer as api;
 use agentos_api::problem::near_matches;
@@ -114,8 +116,13 @@ impl Plan for api::Create {
         let database = Database::read(planner)?;
         let account = database.user(user)?;
         let is_root = account.uid == 0;
-        refuse_who_says_yes(planner, &database, &account)?;
-        program::check(planner, &args.argv, is_root)?;
+        let as_good_as_root = refuse_who_says_yes(planner, &database, &account)?;
+        program::check(planner, &args.argv, user, as_good_as_root)?;
+        for folder in drop_ins(&timer).into_iter().chain(drop_ins(&service)) {
+            if Path::new(&folder).is_dir() {
+                planner.not_covered(format!("what is in {folder} adds to the files that are made"));
+            }
+        }
         let when = When::find(&args.on_calendar)?;
 
         planner.risk(Risk::Destructive);
@@ -128,12 +135,13 @@ impl Plan for api::Create {
         planner.summary(summary);
         planner.not_covered("what the program does: its runs are in the journal, not in agentd's record, and are not taken back");
         let confined = !planner.viewer.operator;
-        if is_root && confined {
-            planner.not_covered(
-                "it runs as root, who can do whatever the policy keeps from the agent, and come back to agentd's files by other ways: \
-                 say yes only to a program that you know",
-            );
-        } else if confined {
+        if as_good_as_root && confined {
+            planner.not_covered(format!(
+                "{user} is root or as good as root, can do whatever the policy keeps from the agent, and come to agentd's files \
+                 by other ways: say yes only to a program that you know"
+            ));
+        }
+        if !is_root && confined {
             planner.not_covered("sudo and other setuid or setgid programs have no effect in it");
         }
         let job = Job {
@@ -161,6 +169,13 @@ impl Plan for api::Create {
             holds_nothing: true,
         }))
     }
+}
+
+/// The administrator's folders whose files add to a unit: its own, and those for all that begin so (systemd.unit(5)).
+fn drop_ins(unit: &str) -> Vec<String> {
+    let Some((name, suffix)) = unit.rsplit_once('.') else { return Vec::new() };
+    let dashes = name.match_indices('-').filter_map(|(at, _)| name.get(..=at));
+    dashes.chain([name]).map(|name| format!("{UNITS}/{name}.{suffix}.d")).collect()
 }
 
 /// Plans the file by which systemd knows when a persistent timer last ran, as new. systemd would make the same one at the
@@ -288,6 +303,12 @@ mod tests {
             }
             other => panic!("{other}"),
         }
+    }
+
+    #[test]
+    fn what_adds_to_a_unit_is_looked_for() {
+        let folders = ["job-.timer.d", "job-a-.timer.d", "job-a-b.timer.d"];
+        assert_eq!(drop_ins("job-a-b.timer"), folders.map(|name| format!("{UNITS}/{name}")));
     }
 
     #[test]

@@ -85,7 +85,7 @@ pub(super) fn rank(database: &Database, user: &User) -> Rank {
 }
 
 /// Refuses that the agent has something run as one who says yes to its changes. Root is not meant: what runs as root is
-/// destructive, and waits.
+/// destructive, and waits. Says whether the user is root or as good as root.
 ///
 /// # Errors
 /// [`crate::QueryError::Forbidden`].
@@ -93,14 +93,15 @@ pub(in crate::change::mutations) fn refuse_who_says_yes(
     planner: &Planner<'_>,
     database: &Database,
     user: &User,
-) -> Result<(), ChangeError> {
-    if planner.viewer.operator || user.uid == 0 || rank(database, user) < Rank::SaysYes {
-        return Ok(());
+) -> Result<bool, ChangeError> {
+    let rank = rank(database, user);
+    if !planner.viewer.operator && user.uid != 0 && rank == Rank::SaysYes {
+        return Err(protect::forbidden(&format!(
+            "{} is one of those who may say yes to changes, or of agentd itself",
+            user.name
+        )));
     }
-    Err(protect::forbidden(&format!(
-        "{} is one of those who may say yes to changes, or of agentd itself",
-        user.name
-    )))
+    Ok(rank >= Rank::AsGoodAsRoot)
 }
 
 /// Refuses an account that whoever asks may not change; makes the step as risky as the account is important. Says whether

@@ -63,7 +63,12 @@ impl Facts {
 }
 
 /// Refuses what is no program, what is agentd's, and what root must not be made to run.
-pub(super) fn check(planner: &mut Planner<'_>, argv: &[String], as_root: bool) -> Result<(), ChangeError> {
+pub(super) fn check(
+    planner: &mut Planner<'_>,
+    argv: &[String],
+    user: &str,
+    as_good_as_root: bool,
+) -> Result<(), ChangeError> {
     let Some(given) = argv.first() else { return Ok(()) };
     if !planner.viewer.operator
         && let Some(word) = AGENTDS.iter().find(|word| argv.iter().any(|given| given.contains(**word)))
@@ -77,19 +82,25 @@ pub(super) fn check(planner: &mut Planner<'_>, argv: &[String], as_root: bool) -
             facts.mode & 0o7777
         )));
     }
-    if !as_root {
+    if !as_good_as_root {
+        if risk::at(&place) != Risk::Destructive {
+            planner.not_covered(format!(
+                "who may change {} decides what {user} runs: where a policy lets small changes pass, that is the agent",
+                place.text()
+            ));
+        }
         return Ok(());
     }
     if let Some(why) = unsafe_for_root(&place, &facts) {
-        let what = format!("root would run {}, which {why}", place.text());
+        let what = format!("{user} would run {}, which {why}", place.text());
         if !planner.viewer.operator {
             return Err(ChangeError::refused(format!(
-                "{what}; put the program into /usr/local/bin or /usr/local/sbin, or name the user that it belongs to"
+                "{what}; put the program into /usr/local/bin or /usr/local/sbin, or name an ordinary user"
             )));
         }
         planner.not_covered(format!("{what}: whoever does is as good as root"));
     }
-    scripts(planner, given, argv)
+    scripts(planner, given, argv, user)
 }
 
 /// The program, links followed, as it is after what is planned so far.
@@ -142,7 +153,7 @@ fn unsafe_for_root(place: &Place, facts: &Facts) -> Option<String> {
 }
 
 /// Looks at the files among the arguments: an interpreter runs them as it runs the program itself.
-fn scripts(planner: &mut Planner<'_>, program: &str, argv: &[String]) -> Result<(), ChangeError> {
+fn scripts(planner: &mut Planner<'_>, program: &str, argv: &[String], user: &str) -> Result<(), ChangeError> {
     let name = program.rsplit('/').next().unwrap_or_default();
     let interpreter = INTERPRETERS.iter().any(|start| name.starts_with(start));
     for word in argv.iter().skip(1) {
@@ -159,11 +170,11 @@ fn scripts(planner: &mut Planner<'_>, program: &str, argv: &[String]) -> Result<
         let Some(why) = unsafe_for_root(&place, &facts) else { continue };
         if interpreter && !planner.viewer.operator {
             return Err(ChangeError::refused(format!(
-                "root would run {} with {program}, which {why}; put it into /usr/local/bin, or name the user that it belongs to",
+                "{user} would run {} with {program}, which {why}; put it into /usr/local/bin, or name an ordinary user",
                 place.text()
             )));
         }
-        planner.not_covered(format!("root would read {}, which {why}", place.text()));
+        planner.not_covered(format!("{user} would read {}, which {why}", place.text()));
     }
     Ok(())
 }
