@@ -14,6 +14,7 @@ mod bootstrap;
 mod change_once;
 mod changes_accounts;
 mod changes_jobs;
+mod changes_journal;
 mod changes_network;
 mod changes_services;
 mod checks;
