@@ -186,6 +186,25 @@ fn the_careful_policy_asks_the_autonomous_one_allows_the_small_and_the_read_only
 
 const AGENT: &str = "agent:openclaw/main";
 
+#[test]
+fn no_policy_that_ships_lets_a_timer_be_made_without_a_person() {
+    let paths = [
+        "/etc/systemd/system/job-a.service",
+        "/etc/systemd/system/job-a.timer",
+        "/etc/systemd/system/timers.target.wants/job-a.timer",
+    ];
+    for (text, verdict) in [(DEFAULT, Verdict::Ask), (AUTONOMOUS, Verdict::Ask), (READ_ONLY, Verdict::Deny)] {
+        let policy = policy(text);
+        for mutation in ["timer.create", "timer.remove"] {
+            let decision = change(&policy, mutation, Risk::Destructive, &paths);
+            assert_eq!(decision.verdict, verdict, "{mutation}: {decision:?}");
+        }
+        // A yes in a chat is not enough for what runs again and again.
+        let decision = change(&policy, "timer.create", Risk::Destructive, &paths);
+        assert!(decision.operator_only || verdict == Verdict::Deny, "{decision:?}");
+    }
+}
+
 fn take(quotas: &mut Quotas, policy: &Policy, spend: Spend, now: u64) -> Result<(), QuotaReached> {
     quotas.take(policy, Role::Agent, AGENT, spend, now)
 }

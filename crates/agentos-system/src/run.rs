@@ -34,6 +34,7 @@ pub(crate) struct Program {
     path: PathBuf,
     arguments: Vec<OsString>,
     input: Vec<u8>,
+    local_time: bool,
 }
 
 /// Most that a program is given to read: what a pipe holds (pipe(7)), so that writing it never waits.
@@ -70,12 +71,18 @@ impl Program {
     }
 
     fn at(path: PathBuf) -> Self {
-        Self { path, arguments: Vec::new(), input: Vec::new() }
+        Self { path, arguments: Vec::new(), input: Vec::new(), local_time: false }
     }
 
     /// Adds an argument. It reaches the program as it is; a value from outside belongs in `--option=value`, or after `--`.
     pub(crate) fn argument(mut self, argument: impl Into<OsString>) -> Self {
         self.arguments.push(argument.into());
+        self
+    }
+
+    /// Lets the program have this machine's time zone; others write times in UTC.
+    pub(crate) fn in_local_time(mut self) -> Self {
+        self.local_time = true;
         self
     }
 
@@ -163,11 +170,12 @@ impl Program {
 
     fn start(&self) -> std::io::Result<Running> {
         let stdin = if self.input.is_empty() { Stdio::null() } else { Stdio::from(self.filled_pipe()?) };
-        let child = Command::new(&self.path)
-            .args(&self.arguments)
-            .env_clear()
-            .env("LC_ALL", "C.UTF-8")
-            .env("TZ", "UTC")
+        let mut command = Command::new(&self.path);
+        command.args(&self.arguments).env_clear().env("LC_ALL", "C.UTF-8");
+        if !self.local_time {
+            command.env("TZ", "UTC");
+        }
+        let child = command
             .current_dir("/")
             .stdin(stdin)
             .stdout(Stdio::piped())

@@ -146,7 +146,7 @@ fn enabled(guest: &Guest) -> Result<()> {
         let says = format!("systemctl is-enabled {unit} || true");
         expect(guest.shell(&says)?.trim() == "disabled", "at first", &guest.shell(&says)?)?;
         let plan = make(guest, "/run/enable", "service.enable", &json!({"unit": unit}))?;
-        expect(plan["undo"] == "exact", "undo", &plan["undo"])?;
+        expect(plan["undo"] == "exact" && plan["risk"] == "destructive", "undo and risk", &plan)?;
         expect(guest.shell(&says)?.trim() == "enabled", "enabled", &guest.shell(&says)?)?;
         progress(guest, "/run/enable", "All")?;
         // What systemctl would have made, byte for byte.
@@ -167,7 +167,8 @@ fn enabled(guest: &Guest) -> Result<()> {
 fn disabled(guest: &Guest) -> Result<()> {
     guest.shell("systemctl enable one 2>/dev/null")?;
     let before = guest.shell(SNAPSHOT)?;
-    make(guest, "/run/disable", "service.disable", &json!({"unit": "one"}))?;
+    let plan = make(guest, "/run/disable", "service.disable", &json!({"unit": "one"}))?;
+    expect(plan["risk"] == "destructive", "risk", &plan["risk"])?;
     let says = guest.shell("systemctl is-enabled one || true")?;
     expect(says.trim() == "disabled", "disabled", &says)?;
     progress(guest, "/run/disable", "All")?;
@@ -180,7 +181,8 @@ fn disabled(guest: &Guest) -> Result<()> {
 
 fn masked(guest: &Guest) -> Result<()> {
     let before = guest.shell(SNAPSHOT)?;
-    make(guest, "/run/mask", "service.mask", &json!({"unit": "vendor"}))?;
+    let made = make(guest, "/run/mask", "service.mask", &json!({"unit": "vendor"}))?;
+    expect(made["risk"] == "destructive", "risk", &made["risk"])?;
     guest
         .shell("! systemctl start vendor 2>/dev/null && test \"$(systemctl is-enabled vendor)\" = masked")?;
     let why = reason(plan(guest, "/run/mask2", "service.start", &json!({"unit": "vendor"})))?;
@@ -191,7 +193,8 @@ fn masked(guest: &Guest) -> Result<()> {
     // One that systemctl masked is unmasked, and masked again by the undo.
     guest.shell("systemctl mask vendor 2>/dev/null")?;
     let before = guest.shell(SNAPSHOT)?;
-    make(guest, "/run/unmask", "service.unmask", &json!({"unit": "vendor"}))?;
+    let made = make(guest, "/run/unmask", "service.unmask", &json!({"unit": "vendor"}))?;
+    expect(made["risk"] == "destructive", "risk", &made["risk"])?;
     guest.shell("systemctl start vendor && systemctl stop vendor")?;
     undo(guest, "/run/unmask")?;
     expect(guest.shell(SNAPSHOT)? == before, "the folder with the mask", &before)?;

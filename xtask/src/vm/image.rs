@@ -33,6 +33,27 @@ pub(super) fn debian(suite: &Suite) -> Result<PathBuf> {
     tree(&Tree { name: "root", suite, variant: "minbase", packages: PACKAGES, finish: configure })
 }
 
+/// The file system of a machine in nspawn whose names and clock come over the network: the same, with systemd's services for
+/// them.
+///
+/// # Errors
+/// When the build fails.
+pub(super) fn networked() -> Result<PathBuf> {
+    let packages = format!("{PACKAGES},systemd-resolved,systemd-timesyncd");
+    let suite = Suite::of_host();
+    let finish = |root: &Path| {
+        configure(root)?;
+        // It is what is tested, and would not run in a container.
+        fs::remove_file(root.join("etc/systemd/system/systemd-timesyncd.service"))?;
+        let folder = root.join("etc/systemd/system/systemd-timesyncd.service.d");
+        fs::create_dir_all(&folder)?;
+        let text = "[Unit]\nConditionCapability=\nConditionVirtualization=\n\
+                    [Service]\nAmbientCapabilities=\nCapabilityBoundingSet=\n";
+        Ok(fs::write(folder.join("container.conf"), text)?)
+    };
+    tree(&Tree { name: "networked", suite: &suite, variant: "minbase", packages: &packages, finish })
+}
+
 /// The file system of a live medium of `suite`: the same, with what finds names in a network that nobody configured.
 ///
 /// # Errors

@@ -39,7 +39,7 @@ fn an_unknown_one_is_answered_with_those_close_to_it() {
     let run = agentd.run(&["tools", "jornal"]).with(2);
     assert_snapshot!(run.stderr, @r#"
     Error: there is no query, no mutation and no tool named "jornal"
-    Close to it: journal, journal_logs
+    Close to it: journal, journal_logs, journal.vacuum
     Hint: `agentctl tools` lists them all.
     "#);
 }

@@ -61,14 +61,17 @@ pub mod file;
 pub mod firewall;
 pub mod group;
 pub mod hostname;
+pub mod journal;
 pub mod mount;
 pub mod network;
+pub mod ntp;
 pub mod power;
 pub mod process;
 pub mod service;
 pub mod ssh_key;
 pub mod swap;
 pub mod sysctl;
+pub mod timer;
 pub mod timezone;
 pub mod user;
 
@@ -107,12 +110,14 @@ mutations! {
     group::Delete,
     group::RemoveMember,
     hostname::Set,
+    journal::Vacuum,
     mount::Mount,
     mount::Unmount,
     network::Address,
     network::Dns,
     network::Link,
     network::Route,
+    ntp::Set,
     power::Reboot,
     power::Shutdown,
     process::Signal,
@@ -129,6 +134,8 @@ mutations! {
     swap::Off,
     swap::On,
     sysctl::Set,
+    timer::Create,
+    timer::Remove,
     timezone::Set,
     user::Create,
     user::Delete,

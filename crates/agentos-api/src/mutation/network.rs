@@ -101,4 +101,8 @@ pub struct DnsArgs {
     /// The interface whose servers these are: needed with systemd-resolved, without meaning for resolv.conf.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub interface: Option<String>,
+    /// With systemd-resolved: also after the next start of the machine. Only where systemd-networkd has a file for the
+    /// interface. What stands in resolv.conf stays by itself.
+    #[serde(default)]
+    pub persist: bool,
 }

@@ -16,6 +16,7 @@ mod file;
 mod filter;
 mod host;
 mod link;
+mod link_names;
 mod mount;
 mod mutations;
 mod plan;
@@ -39,3 +40,4 @@ pub use script::{Prepared, Script, Touched};
 pub use transition::{Position, Transition};
 
 pub(crate) use dispatch::Plan;
+pub(crate) use file::open_without_links;

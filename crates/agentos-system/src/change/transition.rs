@@ -8,8 +8,9 @@ use super::entry::{Entry, Member};
 use super::error::ChangeError;
 use super::file::{FileTransition, Rename};
 use super::filter::Filter;
-use super::host::{Hostname, Power, Signal, Sysctl};
+use super::host::{Hostname, JournalFiles, Power, Signal, Sysctl};
 use super::link::{Address, Link, Route};
+use super::link_names::LinkDns;
 use super::mount::{Mount, Swap};
 use super::unit::{ManagerReload, UnitAct, UnitRun};
 
@@ -160,8 +161,12 @@ transitions! {
     Filter(Filter),
     /// The name of the running machine.
     Hostname(Hostname),
+    /// Archived files of the journal.
+    JournalFiles(JournalFiles),
     /// An interface, up or down.
     Link(Link),
+    /// The name servers of an interface.
+    LinkDns(LinkDns),
     /// systemd reads its units anew.
     ManagerReload(ManagerReload),
     /// A user in a list of a group's.

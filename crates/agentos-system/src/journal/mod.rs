@@ -4,6 +4,7 @@
 //! program. Each value from outside is checked here and passed on as `--option=value` or after `--`, so that none can
 //! be taken for an option.
 
+pub(crate) mod archive;
 pub(crate) mod boots;
 mod export;
 

@@ -6,6 +6,7 @@ mod links;
 pub(crate) mod listeners;
 mod netlink;
 pub(crate) mod owners;
+pub(crate) mod resolved;
 mod resolver;
 mod routes;
 pub(crate) mod sockets;

@@ -1,7 +1,7 @@
 //! `file.*`: planning changes of files and folders.
 
 mod content;
-mod risk;
+pub(super) mod risk;
 pub(super) mod tree;
 
 use agentos_api::change::Risk;

@@ -1,8 +1,10 @@
-//! `network.*`: interfaces, addresses and routes by rtnetlink(7); name servers in resolv.conf(5).
+//! `network.*`: interfaces, addresses and routes by rtnetlink(7); name servers in resolv.conf(5), or with
+//! systemd-resolved.
 //!
 //! The kernel's own messages are used rather than ip(8): they are what is kept for the way back, and an answer is an error
 //! number, not a sentence.
 
+mod link_dns;
 mod persist;
 mod resolver;
 #[cfg(test)]

@@ -21,6 +21,7 @@ use crate::systemd::control::{self, Look, Running};
 use crate::systemd::unit_name::normalise;
 
 pub(super) use critical::is_critical;
+pub(super) use enable::{disable, enable, links_to};
 
 /// Most units that are stopped with one.
 const MOST_STOPPED: usize = 50;
@@ -77,7 +78,7 @@ fn planned(planner: &mut Planner<'_>, name: &str) -> Result<Option<Look>, Change
 }
 
 /// Whether the unit will run after what is planned so far, and how it is or will be, in words.
-fn state(planner: &Planner<'_>, look: &Look) -> Result<(bool, String), ChangeError> {
+pub(super) fn state(planner: &Planner<'_>, look: &Look) -> Result<(bool, String), ChangeError> {
     if let Some(run) = planner.units.run(&look.id) {
         let running = run == Run::Running;
         return Ok((running, if running { "active" } else { "inactive" }.to_owned()));
@@ -168,7 +169,13 @@ pub(super) fn start(planner: &mut Planner<'_>, look: &Look) -> Result<(), Change
         return planner.add(Transition::UnitAct(act));
     }
     let invocation = if planner.units.run(&look.id).is_some() { look.invocation.clone() } else { None };
-    planner.add(Transition::UnitRun(UnitRun { unit: look.id.clone(), from, to: Run::Running, invocation }))
+    planner.add(Transition::UnitRun(UnitRun {
+        unit: look.id.clone(),
+        from,
+        to: Run::Running,
+        invocation,
+        holds_nothing: false,
+    }))
 }
 
 /// A service, socket or the like that does not run.
@@ -240,7 +247,13 @@ fn stop_one(planner: &mut Planner<'_>, look: &Look) -> Result<(), ChangeError> {
         planner.not_covered(format!("{tasks} process(es) or threads of {} end", look.id));
     }
     let invocation = Mark::of(look).and(look.invocation.clone());
-    planner.add(Transition::UnitRun(UnitRun { unit: look.id.clone(), from, to: Run::Stopped, invocation }))
+    planner.add(Transition::UnitRun(UnitRun {
+        unit: look.id.clone(),
+        from,
+        to: Run::Stopped,
+        invocation,
+        holds_nothing: false,
+    }))
 }
 
 fn check(args: &UnitArgs) -> Result<(), ChangeError> {

@@ -56,6 +56,9 @@ pub(crate) struct UnitRun {
     /// Which run is ended; for a start, the run that was before, so that the two are told apart.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) invocation: Option<String>,
+    /// It holds nothing that ends with it: a timer for certain times.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) holds_nothing: bool,
 }
 
 impl UnitRun {
@@ -207,6 +210,7 @@ impl Transit for UnitRun {
             from: self.to.as_str().to_owned(),
             to: self.to.opposite(),
             invocation,
+            holds_nothing: self.holds_nothing,
         })
     }
 
@@ -220,7 +224,7 @@ impl Transit for UnitRun {
     }
 
     fn leaves_behind(&self) -> Option<String> {
-        (!self.starts()).then(|| {
+        (!self.starts() && !self.holds_nothing).then(|| {
             format!("{} is started again, but what it held in memory and its connections are gone", self.unit)
         })
     }

@@ -14,4 +14,4 @@ mod tests;
 mod user;
 
 pub(super) use database::Database;
-pub(super) use rights::guard_user;
+pub(super) use rights::{guard_user, refuse_who_says_yes};

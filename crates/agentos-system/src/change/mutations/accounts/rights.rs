@@ -84,6 +84,26 @@ pub(super) fn rank(database: &Database, user: &User) -> Rank {
     database.groups_of(user).into_iter().map(Rank::of).max().unwrap_or(Rank::Ordinary)
 }
 
+/// Refuses that the agent has something run as one who says yes to its changes. Root is not meant: what runs as root is
+/// destructive, and waits. Says whether the user is root or as good as root.
+///
+/// # Errors
+/// [`crate::QueryError::Forbidden`].
+pub(in crate::change::mutations) fn refuse_who_says_yes(
+    planner: &Planner<'_>,
+    database: &Database,
+    user: &User,
+) -> Result<bool, ChangeError> {
+    let rank = rank(database, user);
+    if !planner.viewer.operator && user.uid != 0 && rank == Rank::SaysYes {
+        return Err(protect::forbidden(&format!(
+            "{} is one of those who may say yes to changes, or of agentd itself",
+            user.name
+        )));
+    }
+    Ok(rank >= Rank::AsGoodAsRoot)
+}
+
 /// Refuses an account that whoever asks may not change; makes the step as risky as the account is important. Says whether
 /// it is as good as root, so that shutting it out may shut the person out.
 ///

@@ -117,7 +117,7 @@ const SESSION: [&str; 26] = [
 ];
 
 /// The risk of changing what has that path.
-pub(super) fn at(place: &Place) -> Risk {
+pub(in crate::change::mutations) fn at(place: &Place) -> Risk {
     let text = place.text();
     let names: Vec<&str> = text.split('/').filter(|name| !name.is_empty()).collect();
     let Some((&first, rest)) = names.split_first() else { return Risk::Destructive };

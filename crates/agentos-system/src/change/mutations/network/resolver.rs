@@ -1,9 +1,11 @@
-//! `network.dns`: the name servers in resolv.conf(5), where that is a file and nobody else writes it.
+//! `network.dns`: the name servers in resolv.conf(5), where that is a file and nobody else writes it; those of an interface
+//! where systemd-resolved writes it.
 
 use std::net::IpAddr;
 
 use agentos_api::mutation::network as api;
 
+use super::link_dns;
 use crate::change::Plan;
 use crate::change::error::ChangeError;
 use crate::change::file::{Content, FileState, Place};
@@ -14,10 +16,12 @@ const MOST_DOMAINS: usize = 16;
 /// The resolver of the C library asks no more (`MAXNS`).
 const ASKED: usize = 3;
 const LARGEST: u64 = 64 << 10;
+/// Files of systemd-resolved's to which resolv.conf is a link where it answers (systemd-resolved.service(8)).
+const RESOLVED: [&str; 3] =
+    ["/run/systemd/resolve/stub-resolv.conf", "/run/systemd/resolve/resolv.conf", "/lib/systemd/resolv.conf"];
 /// Words in the file's comments by which its writer names itself.
-const WRITERS: [(&str, &str); 5] = [
+const WRITERS: [(&str, &str); 4] = [
     ("NetworkManager", "NetworkManager (nmcli connection modify … ipv4.dns …)"),
-    ("systemd-resolved", "systemd-resolved (resolvectl dns INTERFACE SERVER …)"),
     ("resolvconf", "resolvconf (/etc/resolvconf or /etc/resolvconf.conf)"),
     ("dhcpcd", "dhcpcd (/etc/dhcpcd.conf)"),
     ("tailscale", "tailscale (tailscale set --accept-dns=false)"),
@@ -53,18 +57,28 @@ impl Plan for api::Dns {
         let place = Place::of(&path, |_| false)?;
         let from = planner.state(&place)?;
         let FileState::File { attributes, content } = &from else {
-            return Err(ChangeError::refused(match &from {
-                FileState::Link { target, .. } => format!(
-                    "/etc/resolv.conf is a link to {target}, which another program writes; set the servers there (systemd-resolved: resolvectl dns INTERFACE SERVER …)"
-                ),
-                other => format!("/etc/resolv.conf is {}", other.text(&planner.machine.accounts)),
-            }));
+            return match &from {
+                FileState::Link { target, .. } if RESOLVED.iter().any(|file| target.ends_with(file)) => {
+                    link_dns::plan(planner, &args)
+                }
+                FileState::Link { target, .. } => Err(ChangeError::refused(format!(
+                    "/etc/resolv.conf is a link to {target}, which another program writes; set the servers there"
+                ))),
+                other => Err(ChangeError::refused(format!(
+                    "/etc/resolv.conf is {}",
+                    other.text(&planner.machine.accounts)
+                ))),
+            };
         };
         let before = match planner.batch.get(&content.sha256) {
             Some(bytes) => bytes,
             None => planner.batch.store().get(&content.sha256, LARGEST)?,
         };
         let before = String::from_utf8_lossy(&before).into_owned();
+        // A copy of one of its files.
+        if before.lines().any(|line| line.starts_with('#') && line.contains("systemd-resolved")) {
+            return link_dns::plan(planner, &args);
+        }
         let comments = || before.lines().filter(|line| line.starts_with(['#', ';']));
         if let Some((_, who)) = WRITERS.iter().find(|(word, _)| comments().any(|line| line.contains(word))) {
             return Err(ChangeError::refused(format!(
@@ -141,7 +155,7 @@ mod tests {
         std::fs::remove_file(&path).unwrap();
         std::os::unix::fs::symlink("../run/systemd/resolve/stub-resolv.conf", path).unwrap();
         let error = bench.plan("network.dns", json!({"servers": ["9.9.9.9"]})).unwrap_err();
-        assert!(error.to_string().contains("resolvectl"), "{error}");
+        assert!(error.to_string().starts_with("interface: "), "{error}");
         let error = bench.plan("network.dns", json!({"servers": ["9.9.9.9\nx"]})).unwrap_err();
         assert!(error.to_string().starts_with("servers.0: "), "{error}");
     }

@@ -76,7 +76,10 @@ fn with_others(planner: &mut Planner<'_>, look: &Look) -> Result<Vec<(Look, Inst
 }
 
 /// Plans that a unit starts with the machine.
-fn enable(planner: &mut Planner<'_>, look: &Look) -> Result<(), ChangeError> {
+pub(in crate::change::mutations) fn enable(
+    planner: &mut Planner<'_>,
+    look: &Look,
+) -> Result<(), ChangeError> {
     if look.load_state == "masked" {
         return Err(ChangeError::refused(format!("{} is masked; service.unmask first", look.id)));
     }
@@ -114,7 +117,10 @@ fn leads_to(target: &str, unit: &str, file: &str) -> bool {
 }
 
 /// Plans that a unit does not start with the machine.
-fn disable(planner: &mut Planner<'_>, look: &Look) -> Result<(), ChangeError> {
+pub(in crate::change::mutations) fn disable(
+    planner: &mut Planner<'_>,
+    look: &Look,
+) -> Result<(), ChangeError> {
     let units = if look.fragment.is_some() {
         with_others(planner, look)?
     } else {
@@ -138,7 +144,7 @@ fn disable(planner: &mut Planner<'_>, look: &Look) -> Result<(), ChangeError> {
 }
 
 /// The links that make it start, below the administrator's folder of units.
-fn links_to(look: &Look) -> Vec<String> {
+pub(in crate::change::mutations) fn links_to(look: &Look) -> Vec<String> {
     let mut links = Vec::new();
     for entry in procfs::names(UNITS, MOST_NAMES) {
         let path = format!("{UNITS}/{entry}");
