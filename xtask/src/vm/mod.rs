@@ -13,6 +13,7 @@ mod bootable;
 mod bootstrap;
 mod change_once;
 mod changes_accounts;
+mod changes_packages;
 mod changes_services;
 mod checks;
 mod disk;

@@ -4,7 +4,7 @@ use anyhow::Result;
 use clap::Args;
 
 use super::tally::Tally;
-use super::{changes_accounts, changes_services, image, life, queries};
+use super::{changes_accounts, changes_packages, changes_services, image, life, queries};
 use crate::package;
 
 /// Which statements, and how.
@@ -30,6 +30,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<()> {
     let image = image::prepare()?;
     let mut tally = Tally::of(arguments.only.as_deref());
     changes_accounts::run(&image, &mut tally)?;
+    changes_packages::run(&image, &mut tally)?;
     changes_services::run(&image, &mut tally)?;
     // Only what needs the package waits for it.
     if !queries::is_asked(&tally, arguments.measure) && !life::is_asked(&tally) {

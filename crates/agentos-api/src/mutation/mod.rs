@@ -63,6 +63,7 @@ pub mod group;
 pub mod hostname;
 pub mod mount;
 pub mod network;
+pub mod package;
 pub mod power;
 pub mod process;
 pub mod service;
@@ -113,6 +114,9 @@ mutations! {
     network::Dns,
     network::Link,
     network::Route,
+    package::Install,
+    package::Remove,
+    package::Upgrade,
     power::Reboot,
     power::Shutdown,
     process::Signal,

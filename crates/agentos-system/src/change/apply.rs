@@ -191,7 +191,8 @@ fn take_back(done: &[&Transition], context: &Context<'_>) -> Vec<String> {
 /// ending.
 fn still_under_way(transition: &Transition, error: &ChangeError, context: &Context<'_>) -> Option<String> {
     // The others are made whole or not at all.
-    let lingers = matches!(transition, Transition::UnitRun(_) | Transition::UnitAct(_));
+    let lingers =
+        matches!(transition, Transition::UnitRun(_) | Transition::UnitAct(_) | Transition::Packages(_));
     if !lingers || !matches!(error, ChangeError::Failed { .. }) {
         return None;
     }

@@ -18,6 +18,7 @@ mod host;
 mod link;
 mod mount;
 mod mutations;
+mod package;
 mod plan;
 mod planner;
 mod protect;

@@ -11,6 +11,7 @@ use super::filter::Filter;
 use super::host::{Hostname, Power, Signal, Sysctl};
 use super::link::{Address, Link, Route};
 use super::mount::{Mount, Swap};
+use super::package::Packages;
 use super::unit::{ManagerReload, UnitAct, UnitRun};
 
 /// Where a thing is, as seen from a transition of it.
@@ -35,6 +36,11 @@ pub(crate) trait Transit: Sized {
     /// The thing: the same text for the same thing in every change, such as `file /etc/hosts`. Two transitions with the
     /// same text depend on one another in their order.
     fn on(&self) -> String;
+
+    /// All the things it is about, each as [`Transit::on`] has it for one of them.
+    fn things(&self) -> Vec<String> {
+        vec![self.on()]
+    }
 
     /// The difference, as people read it.
     fn effect(&self, context: &Context<'_>) -> Effect;
@@ -106,6 +112,10 @@ macro_rules! transitions {
                 match self { $(Self::$variant(it) => it.on(),)* }
             }
 
+            fn things(&self) -> Vec<String> {
+                match self { $(Self::$variant(it) => it.things(),)* }
+            }
+
             fn effect(&self, context: &Context<'_>) -> Effect {
                 match self { $(Self::$variant(it) => it.effect(context),)* }
             }
@@ -168,6 +178,8 @@ transitions! {
     Member(Member),
     /// What is mounted at a folder.
     Mount(Mount),
+    /// Packages of dpkg's.
+    Packages(Packages),
     /// A restart or a power-off that is scheduled.
     Power(Power),
     /// Something gets another path.

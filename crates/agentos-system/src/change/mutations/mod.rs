@@ -7,6 +7,7 @@ mod firewall;
 mod hostname;
 mod mount;
 mod network;
+mod package;
 mod power;
 mod process;
 mod service;

@@ -1,0 +1,230 @@
+//! Changes of packages, with the real apt under a real systemd.
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, ensure};
+use serde_json::{Value, json};
+
+use super::ask::expect;
+use super::change_once::{self, PROGRAM, make, plan, reason, run as act, undo};
+use super::nspawn::{Disk, Guest};
+use super::tally::{Tally, wait_for};
+
+type Check = fn(&Guest) -> Result<()>;
+
+const ON: [(&str, Check); 9] = [
+    ("a package is installed with what it needs, and the undo removes just that", installed),
+    ("a package's removal names all that it drags along, and the undo brings the same back", removed),
+    ("a purged package comes back with the configuration that it had", purged),
+    ("a package is upgraded with its service, and goes back to the version before", upgraded),
+    ("a package whose script fails is taken back, and what the script printed is told", failing),
+    ("a lock of dpkg's is waited for, and who holds it too long is named", locked),
+    ("a package goes on being installed when the program that asked for it is killed", killed),
+    ("a package that is cut off half way is told with what mends it", cut),
+    ("a package of agentd's, and what is essential, is out of the agent's reach", kept),
+];
+
+/// The archive that apt knows.
+const ARCHIVE: &str = include_str!("changes_packages/archive.sh");
+/// All packages with their states, which of them are automatic, and what they have on the disk.
+const SNAPSHOT: &str = "dpkg-query --show --showformat='${db:Status-Abbrev} ${Package} ${Version}\\n'; \
+                        apt-mark showauto; find /etc/app.d /usr/share/app /usr/share/lib /usr/share/plug \
+                        /usr/share/served /usr/share/bad /usr/share/slow /usr/share/sleepy -type f 2>/dev/null \
+                        | sort | xargs -r sha256sum; ls -A /etc/app.d 2>/dev/null || true";
+/// Holds dpkg's lock as apt does (fcntl(2)) for some seconds, and says when it has it.
+const HOLDER: &str = "perl -e '$| = 1; open(F, \"+>>\", \"/var/lib/dpkg/lock-frontend\") or die; \
+                      fcntl(F, 6, pack(\"s s x4 q q i x4\", 1, 0, 0, 0, 0)) or die; \
+                      open(G, \">\", \"/run/held\"); close(G); sleep shift' ";
+
+/// Boots a machine with the program that makes changes, and checks each statement.
+///
+/// # Errors
+/// When the machine cannot be set up.
+pub(super) fn run(image: &Path, tally: &mut Tally) -> Result<()> {
+    if !ON.iter().any(|(statement, _)| tally.takes(statement)) {
+        return Ok(());
+    }
+    let disk = Disk::new()?;
+    let guest = change_once::boot(image, &disk)?;
+    guest.shell(ARCHIVE)?;
+    for (statement, check) in ON {
+        tally.test(statement, || check(&guest));
+    }
+    guest.power_off()
+}
+
+fn is(guest: &Guest, folder: &str, expected: &str) -> Result<()> {
+    let found = act(guest, "progress", folder)?;
+    expect(found.trim() == expected, "progress", &found)
+}
+
+fn is_as(guest: &Guest, before: &str) -> Result<()> {
+    let after = guest.shell(SNAPSHOT)?;
+    expect(after == before, "the packages after the undo", &(before, &after))?;
+    guest.shell(
+        "! systemctl list-units --all --no-legend | grep agentos-packages && test ! -e /run/agentos-packages",
+    )?;
+    Ok(())
+}
+
+fn diff(plan: &Value) -> &str {
+    plan["steps"][0]["effects"][0]["diff"].as_str().unwrap_or_default()
+}
+
+fn installed(guest: &Guest) -> Result<()> {
+    let before = guest.shell(SNAPSHOT)?;
+    let args = json!({"names": ["plug"]});
+    let planned = plan(guest, "/run/install", "package.install", &args)?;
+    expect(diff(&planned) == "+app 2\n+lib 1\n+plug 1\n", "the diff", &planned)?;
+    expect(planned["risk"] == "medium", "the risk", &planned["risk"])?;
+    expect(guest.shell(SNAPSHOT)? == before, "after the plan alone", &before)?;
+    is(guest, "/run/install", "Nothing")?;
+    act(guest, "apply", "/run/install")?;
+    is(guest, "/run/install", "All")?;
+    guest.shell("dpkg --audit; test \"$(apt-mark showmanual plug app lib)\" = plug")?;
+    undo(guest, "/run/install")?;
+    is_as(guest, &before)
+}
+
+fn removed(guest: &Guest) -> Result<()> {
+    guest.shell("apt-get -y -qq install plug app=1 && apt-mark auto app >/dev/null && echo mine >>/etc/app.d/app.conf")?;
+    let before = guest.shell(SNAPSHOT)?;
+    let planned = make(guest, "/run/remove", "package.remove", &json!({"names": ["lib"]}))?;
+    let expected = "-app 1\n+app (configuration alone)\n-lib 1\n-plug 1\n";
+    expect(diff(&planned) == expected, "the diff", &planned)?;
+    expect(planned["risk"] == "destructive", "the risk", &planned["risk"])?;
+    guest.shell("! dpkg -s lib >/dev/null 2>&1 && test -e /etc/app.d/app.conf")?;
+    is(guest, "/run/remove", "All")?;
+    undo(guest, "/run/remove")?;
+    is_as(guest, &before)
+}
+
+fn purged(guest: &Guest) -> Result<()> {
+    let before = guest.shell(SNAPSHOT)?;
+    let planned = make(guest, "/run/purge", "package.remove", &json!({"names": ["app"], "purge": true}))?;
+    expect(diff(&planned) == "-app 1\n-plug 1\n-/etc/app.d/app.conf\n", "the diff", &planned)?;
+    guest.shell("test ! -e /etc/app.d")?;
+    // Nobody has that version any more but what was kept.
+    guest.shell("mkdir /srv/away && mv /srv/archive/app_1_all.deb /srv/away && apt-get -qq clean")?;
+    undo(guest, "/run/purge")?;
+    guest.shell("mv /srv/away/* /srv/archive && rmdir /srv/away")?;
+    is_as(guest, &before)?;
+    guest.shell("apt-get -y -qq purge plug app lib")?;
+    Ok(())
+}
+
+fn upgraded(guest: &Guest) -> Result<()> {
+    guest.shell("apt-get -y -qq install served=1")?;
+    let before = guest.shell(SNAPSHOT)?;
+    let planned = make(guest, "/run/upgrade", "package.upgrade", &json!({"names": ["served"]}))?;
+    expect(diff(&planned) == "-served 1\n+served 2\n", "the diff", &planned)?;
+    let said = planned["steps"][0]["not_covered"].to_string();
+    expect(said.contains("may be started anew: served.service"), "what is not covered", &said)?;
+    guest.shell(
+        "systemctl show --property=Description served | grep 'Served 2' && systemctl is-active served",
+    )?;
+    undo(guest, "/run/upgrade")?;
+    guest.shell(
+        "systemctl show --property=Description served | grep 'Served 1' && systemctl is-active served",
+    )?;
+    is_as(guest, &before)?;
+    let planned = make(guest, "/run/upgrade2", "package.remove", &json!({"names": ["served"]}))?;
+    let said = planned["steps"][0]["not_covered"].to_string();
+    expect(said.contains("services of these packages end: served.service"), "what is not covered", &said)?;
+    guest.shell("! systemctl is-active served")?;
+    undo(guest, "/run/upgrade2")?;
+    guest.shell("systemctl is-active served && apt-get -y -qq purge served")?;
+    Ok(())
+}
+
+fn failing(guest: &Guest) -> Result<()> {
+    let before = guest.shell(SNAPSHOT)?;
+    let why = reason(make(guest, "/run/bad", "package.install", &json!({"names": ["bad", "app"]})))?;
+    for part in ["taken back:", "the cheese is off", "exit status 7", "What had been done was taken back"] {
+        expect(why.contains(part), part, &why)?;
+    }
+    is(guest, "/run/bad", "Nothing")?;
+    is_as(guest, &before)
+}
+
+fn locked(guest: &Guest) -> Result<()> {
+    let hold = |seconds: u32| {
+        guest.shell(&format!("rm -f /run/held; ({HOLDER} {seconds} >/dev/null 2>&1 &); for i in $(seq 50); do test -e /run/held && break; sleep 0.1; done; test -e /run/held"))
+    };
+    let before = guest.shell(SNAPSHOT)?;
+    let args = json!({"names": ["lib"]});
+    let begun = Instant::now();
+    hold(6)?;
+    make(guest, "/run/lock", "package.install", &args)?;
+    ensure!(begun.elapsed() > Duration::from_secs(5), "it took {:?}", begun.elapsed());
+    undo(guest, "/run/lock")?;
+    hold(90)?;
+    let begun = Instant::now();
+    let why = reason(make(guest, "/run/lock", "package.install", &args))?;
+    expect(
+        why.contains("taken back:") && why.contains("lock") && why.contains("held by process"),
+        "the reason",
+        &why,
+    )?;
+    ensure!(begun.elapsed() < Duration::from_secs(60), "it took {:?}", begun.elapsed());
+    guest.shell("kill $(cat /proc/locks >/dev/null; for p in /proc/[0-9]*; do if [ \"$(cat $p/comm 2>/dev/null)\" = perl ]; then echo ${p#/proc/}; fi; done)")?;
+    is(guest, "/run/lock", "Nothing")?;
+    is_as(guest, &before)
+}
+
+fn killed(guest: &Guest) -> Result<()> {
+    let before = guest.shell(SNAPSHOT)?;
+    plan(guest, "/run/kill", "package.install", &json!({"names": ["slow"]}))?;
+    guest.shell(&format!("! timeout --signal=KILL 2 {PROGRAM} apply /run/kill 2>/dev/null"))?;
+    let state = guest.shell("systemctl is-active agentos-packages.service || true")?;
+    expect(state.trim() == "activating", "apt", &state)?;
+    // It is waited for.
+    is(guest, "/run/kill", "All")?;
+    undo(guest, "/run/kill")?;
+    is_as(guest, &before)
+}
+
+fn cut(guest: &Guest) -> Result<()> {
+    let before = guest.shell(SNAPSHOT)?;
+    plan(guest, "/run/cut", "package.install", &json!({"names": ["slow"]}))?;
+    guest.shell(&format!("! timeout --signal=KILL 2 {PROGRAM} apply /run/cut 2>/dev/null"))?;
+    guest.shell("systemctl kill --signal=KILL agentos-packages.service")?;
+    wait_for("the end of it", Duration::from_secs(10), || {
+        let state = guest.shell("systemctl is-active agentos-packages.service || true")?;
+        ensure!(state.trim() == "failed", "{state}");
+        Ok(())
+    })?;
+    let found = act(guest, "progress", "/run/cut")?;
+    for part in ["Unclear", "slow", "half-configured", "dpkg --configure -a"] {
+        expect(found.contains(part), part, &found)?;
+    }
+    let why = reason(plan(guest, "/run/cut2", "package.install", &json!({"names": ["lib"]})))?;
+    expect(
+        why.contains("slow (half-configured)") && why.contains("dpkg --configure -a"),
+        "the reason",
+        &why,
+    )?;
+    // What it says, a person does.
+    guest.shell("dpkg --configure -a >/dev/null")?;
+    is(guest, "/run/cut", "All")?;
+    undo(guest, "/run/cut")?;
+    is_as(guest, &before)?;
+    // Killed under a program that lives: that takes back what had been done.
+    plan(guest, "/run/cut3", "package.install", &json!({"names": ["sleepy"]}))?;
+    guest.shell("(sleep 2; systemctl kill --signal=KILL agentos-packages.service) >/dev/null 2>&1 &")?;
+    let why = reason(act(guest, "apply", "/run/cut3"))?;
+    expect(why.contains("signal") && why.contains("was taken back"), "the reason", &why)?;
+    is_as(guest, &before)
+}
+
+fn kept(guest: &Guest) -> Result<()> {
+    let before = guest.shell(SNAPSHOT)?;
+    let why = reason(plan(guest, "/run/kept", "package.remove", &json!({"names": ["agentos"]})))?;
+    expect(why.contains("belongs to agentd itself"), "the reason", &why)?;
+    let why = reason(plan(guest, "/run/kept", "package.remove", &json!({"names": ["libc6"]})))?;
+    expect(why.contains("does not work") && why.contains("dpkg"), "the reason", &why)?;
+    let why = reason(plan(guest, "/run/kept", "package.install", &json!({"names": ["nosuch"]})))?;
+    expect(why.contains("the package nosuch does not exist"), "the reason", &why)?;
+    is_as(guest, &before)
+}
