@@ -46,9 +46,9 @@ done
 package plug 1 'Depends: app'
 script postinst 'echo the cheese is off\nexit 7'
 package bad 1
-script postinst 'sleep 4'
+script postinst 'touch /run/begun\nsleep 4'
 package slow 1
-script postinst 'sleep 100'
+script postinst 'touch /run/begun\nsleep 100'
 package sleepy 1
 
 cd /srv/archive

@@ -46,7 +46,7 @@ pub(crate) struct Installed {
     /// Of dpkg's database as a whole.
     pub(crate) hash: Hash,
     /// dpkg has notes that are not in its database: it is at work, or was cut off.
-    unfinished: bool,
+    pub(crate) unfinished: bool,
 }
 
 impl Installed {

@@ -3,9 +3,9 @@
 //! They lie in a folder of root's under the names that apt gives them, and are used only where their content is still the
 //! one that was noted. The oldest make room for new ones.
 
-use std::fs::{self, DirBuilder, File};
+use std::fs::{self, DirBuilder, File, Permissions};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -139,8 +139,9 @@ impl Keep {
         if wanted.is_empty() {
             return Ok(());
         }
-        let made = DirBuilder::new().mode(0o700).recursive(true).create(&self.folder);
-        made.map_err(|error| failed(format!("{}: {error}", self.folder.display())))?;
+        let made = DirBuilder::new().recursive(true).create(&self.folder);
+        made.and_then(|()| readable(&self.folder, 0o755))
+            .map_err(|error| failed(format!("{}: {error}", self.folder.display())))?;
         let mut words = Vec::new();
         for (spec, kept) in wanted {
             let there = self.path(kept).is_some();
@@ -156,6 +157,9 @@ impl Keep {
             if !ended.status.success() {
                 return Err(failed(format!("apt-get download: {}; nothing was changed", ended.stderr)));
             }
+        }
+        for (_, kept) in wanted {
+            let _ = readable(&self.folder.join(&kept.file), 0o644);
         }
         self.make_room(wanted);
         match wanted.iter().find(|(_, kept)| self.path(kept).is_none()) {
@@ -204,6 +208,11 @@ impl Keep {
             }
         }
     }
+}
+
+/// apt reads archives as a user of its own, as it does in its own folder of them, which is as open.
+fn readable(path: &Path, mode: u32) -> io::Result<()> {
+    fs::set_permissions(path, Permissions::from_mode(mode))
 }
 
 /// apt prints names of files once with colons as they are, once encoded.

@@ -6,8 +6,10 @@
 
 mod answer;
 mod apt;
+mod back;
 mod installed;
 mod keep;
+mod told;
 mod transition;
 mod work;
 

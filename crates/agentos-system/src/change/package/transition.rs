@@ -3,11 +3,9 @@
 use std::fmt::Write as _;
 
 use agentos_api::change::Effect;
-use agentos_api::query::path::AbsolutePath;
 use agentos_objects::Hash;
 use serde::{Deserialize, Serialize};
 
-use super::answer::{Fate, Simulation};
 use super::apt::Apt;
 use super::installed::Installed;
 use super::keep::{Keep, Kept};
@@ -35,7 +33,7 @@ pub(crate) enum PackageState {
 }
 
 impl PackageState {
-    fn of(installed: &Installed, name: &str) -> Self {
+    pub(super) fn of(installed: &Installed, name: &str) -> Self {
         match installed.get(name) {
             None => Self::Absent,
             Some(package) => package.version.clone().map_or(Self::Leftover, Self::Installed),
@@ -51,7 +49,7 @@ impl PackageState {
     }
 
     /// A package without configuration leaves nothing when it is removed.
-    fn is(&self, found: &Self) -> bool {
+    pub(super) fn is(&self, found: &Self) -> bool {
         self == found || (*self == Self::Leftover && *found == Self::Absent)
     }
 
@@ -100,6 +98,9 @@ pub(crate) struct Packages {
     /// come before it does.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) files: Vec<FileTransition>,
+    /// Where dpkg puts its own copy of configuration that somebody edited (`.dpkg-dist`), and where nothing was before.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) copies: Vec<Place>,
     /// Services of packages that are removed.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) units: Vec<String>,
@@ -112,7 +113,7 @@ pub(crate) struct Packages {
 }
 
 impl Packages {
-    fn failed(&self, reason: impl std::fmt::Display) -> ChangeError {
+    pub(super) fn failed(&self, reason: impl std::fmt::Display) -> ChangeError {
         ChangeError::failed(self.on(), reason)
     }
 
@@ -125,7 +126,7 @@ impl Packages {
     }
 
     /// Where the packages are, by dpkg's database alone.
-    fn look(&self, installed: &Installed) -> Position {
+    pub(super) fn look(&self, installed: &Installed) -> Position {
         let (mut before, mut after) = (true, true);
         let (mut found, mut broken) = (Vec::new(), false);
         for change in &self.changes {
@@ -190,161 +191,15 @@ impl Packages {
         }
     }
 
-    /// How what apt would do differs from what was planned.
-    pub(crate) fn differs(&self, simulation: &Simulation) -> Option<String> {
-        let same = |change: &PackageChange, fate: &Fate| match (&change.to, fate) {
-            (PackageState::Installed(planned), Fate::Version(version)) => planned == version,
-            (PackageState::Leftover, Fate::Removed)
-            | (PackageState::Absent, Fate::Removed | Fate::Purged) => true,
-            _ => false,
-        };
-        let text = |name: &str, fate: Option<&Fate>| match fate {
-            Some(Fate::Version(version)) => format!("{name} {version}"),
-            Some(Fate::Removed | Fate::Purged) => format!("{name} removed"),
-            None => format!("{name} as it is"),
-        };
-        let others = simulation
-            .fates
-            .iter()
-            .filter(|(name, _)| !self.changes.iter().any(|change| change.name == **name))
-            .map(|(name, fate)| text(name, Some(fate)));
-        let otherwise = self
-            .changes
-            .iter()
-            .map(|change| (change, simulation.fates.get(&change.name)))
-            .filter(|(change, fate)| !fate.is_some_and(|fate| same(change, fate)))
-            .map(|(change, fate)| text(&change.name, fate));
-        let differs: Vec<String> = otherwise.chain(others).collect();
-        (!differs.is_empty())
-            .then(|| format!("such that apt would do something else by now: {}", named(&differs)))
-    }
-
-    /// All configuration of what is removed goes, so that apt can do it in one run.
-    fn purges(&self) -> bool {
-        let mut removed = self.changes.iter().filter(|change| change.to.version().is_none()).peekable();
-        removed.peek().is_some() && removed.all(|change| change.to == PackageState::Absent)
-    }
-
-    /// What apt-get is told: each package by name and version.
-    pub(crate) fn command(&self, keep: &Keep) -> Vec<String> {
-        let mut words =
-            ["install", "--no-install-recommends", "--allow-downgrades"].map(str::to_owned).to_vec();
-        if self.changes.iter().all(|change| change.to.version().is_some()) {
-            words.push("--no-remove".to_owned());
-        }
-        if self.purges() {
-            words.push("--purge".to_owned());
-        }
-        words.push("--".to_owned());
-        words.extend(self.changes.iter().map(|change| match (&change.to, &change.to_origin) {
-            (PackageState::Installed(version), Origin::Kept(kept)) => {
-                keep.path(kept).unwrap_or_else(|| format!("{}={version}", change.name))
-            }
-            (PackageState::Installed(version), _) => format!("{}={version}", change.name),
-            _ => format!("{}-", change.name),
-        }));
-        words
-    }
-
-    /// All that is run for it, in order.
-    fn commands(&self, apt: &Apt, keep: &Keep) -> Vec<Vec<String>> {
-        let names = |takes: &dyn Fn(&PackageChange) -> bool| {
-            self.changes
-                .iter()
-                .filter(|change| takes(change))
-                .map(|change| change.name.clone())
-                .collect::<Vec<_>>()
-        };
-        let run = |name: &str, options: Vec<String>, words: &[&str], rest: Vec<String>| {
-            let words = words.iter().map(|&word| word.to_owned());
-            [name.to_owned()].into_iter().chain(options).chain(words).chain(rest).collect::<Vec<String>>()
-        };
-        let mut commands = vec![run("apt-get", apt.options(), &["--yes"], self.command(keep))];
-        let purged = names(&|change| change.to == PackageState::Absent);
-        if !self.purges() && !purged.is_empty() {
-            commands.push(run("dpkg", apt.dpkg_options(), &["--purge", "--"], purged));
-        }
-        for (mark, is) in [("auto", true), ("manual", false)] {
-            let marked = names(&|change| change.to.version().is_some() && change.automatic == is);
-            if !marked.is_empty() {
-                commands.push(run("apt-mark", apt.options(), &[mark, "--"], marked));
-            }
-        }
-        commands
-    }
-
-    /// Gets what the way back needs, before anything is changed.
-    fn keep_what_goes(&self, apt: &Apt, keep: &Keep) -> Result<(), ChangeError> {
-        let wanted: Vec<(String, &Kept)> = self
-            .changes
-            .iter()
-            .filter_map(|change| match (&change.from, &change.from_origin) {
-                (PackageState::Installed(version), Origin::Kept(kept)) => {
-                    Some((format!("{}={version}", change.name), kept))
-                }
-                _ => None,
-            })
-            .collect();
-        keep.fetch(apt, &wanted)
-    }
-
-    /// Puts configuration files where they were, for a package that comes back to find them.
-    fn put_files(&self, context: &Context<'_>) -> Result<(), ChangeError> {
-        let put = |file: &FileTransition| {
-            if file.position(context)? == Position::After { Ok(()) } else { file.apply(context) }
-        };
-        let mut files = self.files.iter().filter(|_| self.back);
-        files.try_for_each(put).inspect_err(|_| self.take_files_away(context))
-    }
-
-    /// Takes away what [`Packages::put_files`] put there.
-    fn take_files_away(&self, context: &Context<'_>) {
-        for file in
-            self.files.iter().rev().filter(|file| matches!(file.position(context), Ok(Position::After)))
-        {
-            if let Ok(gone) = file.reversed() {
-                let _ = gone.apply(context);
-            }
-        }
-    }
-
-    /// What dpkg would put beside configuration that is there already: its own copies of it. Those that are there belong to
-    /// somebody else.
-    fn copies_to_come(&self) -> Vec<Place> {
-        let copies = self.conffiles().filter(|_| self.back).filter_map(|file| {
-            let path = AbsolutePath::new([file.place.as_bytes(), b".dpkg-dist"].concat()).ok()?;
-            let place = Place::of(&path, |_| false).ok()?;
-            matches!(FileState::look(&place), Ok(FileState::Absent)).then_some(place)
-        });
-        copies.collect()
-    }
-
     /// The configuration files, without the folders.
-    fn conffiles(&self) -> impl Iterator<Item = &FileTransition> {
+    pub(super) fn conffiles(&self) -> impl Iterator<Item = &FileTransition> {
         let is_folder = |state: &FileState| matches!(state, FileState::Folder { .. });
         self.files.iter().filter(move |file| !is_folder(&file.from) && !is_folder(&file.to))
-    }
-
-    /// After a failure: all back to how it was, as far as apt and dpkg can.
-    fn go_back(&self, apt: &Apt, keep: &Keep, context: &Context<'_>) -> Result<(), ChangeError> {
-        let Ok(mut back) = self.reversed() else {
-            return Err(self.failed("what was replaced is not kept"));
-        };
-        // What did not change yet needs no way back.
-        let installed = Installed::read(context.machine)?;
-        back.changes.retain(|change| {
-            let broken = installed.get(&change.name).is_some_and(|package| package.broken.is_some());
-            broken || !change.to.is(&PackageState::of(&installed, &change.name))
-        });
-        if back.back {
-            back.put_files(context)?;
-        }
-        if back.changes.is_empty() { Ok(()) } else { work::run(context.machine, &back.commands(apt, keep)) }
     }
 }
 
 /// The first of some names, and how many more there are.
-fn named(names: &[String]) -> String {
+pub(super) fn named(names: &[String]) -> String {
     let mut text = names.iter().take(MOST_NAMED).cloned().collect::<Vec<_>>().join(", ");
     if names.len() > MOST_NAMED {
         let _ = write!(text, " and {} more", names.len() - MOST_NAMED);
@@ -422,18 +277,15 @@ impl Transit for Packages {
         let machine = context.machine;
         let (apt, keep) = (Apt::of(machine)?, Keep::of(machine)?);
         self.keep_what_goes(&apt, &keep)?;
-        if let Some(differs) = self.differs(&apt.simulate(&self.command(&keep))?) {
+        // Without a database to compare with, apt was asked just now.
+        if self.database.is_some()
+            && let Some(differs) = self.differs(&apt.simulate(&self.command(&keep))?)
+        {
             return Err(self.moved(differs));
         }
         self.put_files(context)?;
-        let copies = self.copies_to_come();
         let outcome = work::run(machine, &self.commands(&apt, &keep));
-        for place in copies {
-            if let Ok(from @ FileState::File { .. }) = FileState::look(&place) {
-                let copy = FileTransition { place, from, to: FileState::Absent, other_names: 0 };
-                let _ = copy.apply(context);
-            }
-        }
+        self.take_copies_away(context);
         let position = self.look(&Installed::read(machine)?);
         let why = match (outcome, position) {
             (Ok(()), Position::After) => return Ok(()),
@@ -447,7 +299,8 @@ impl Transit for Packages {
         }
         let back = self.go_back(&apt, &keep, context);
         Err(self.failed(match back {
-            Ok(()) => format!("{why}. What had been done was taken back"),
+            Ok(true) => format!("{why}. What had been done was taken back"),
+            Ok(false) => format!("{why}. Nothing had been done"),
             Err(error) => {
                 format!("{why}. Taking back what had been done failed too: {}", crate::text::chain(&error))
             }
@@ -486,6 +339,7 @@ impl Transit for Packages {
         Ok(Self {
             changes: changes.collect(),
             files: self.files.iter().map(Transit::reversed).collect::<Result<_, _>>()?,
+            copies: self.copies.clone(),
             units: self.units.clone(),
             database: None,
             back: !self.back,
@@ -496,7 +350,7 @@ impl Transit for Packages {
     fn clean(&self, context: &Context<'_>) {
         work::settle(context.machine);
         let Ok(installed) = Installed::read(context.machine) else { return };
-        if self.back && self.look(&installed) == Position::Before {
+        if self.look(&installed) == Position::Before {
             self.take_files_away(context);
         }
     }

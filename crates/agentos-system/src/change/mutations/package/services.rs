@@ -3,7 +3,7 @@
 use rustix::fs::CWD;
 
 use super::super::service::is_critical;
-use super::list;
+use super::question::list;
 use crate::change::package::{Installed, PackageState, Packages, in_unit};
 use crate::change::planner::Planner;
 use crate::procfs::read_at;

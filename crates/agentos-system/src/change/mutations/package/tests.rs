@@ -212,6 +212,19 @@ fn an_upgrade_goes_back_to_the_version_before_though_nobody_has_it_any_more() {
 }
 
 #[test]
+fn configuration_that_was_edited_outlives_an_upgrade_and_its_undo() {
+    let Some(archive) = Archive::new() else { return };
+    archive.apt(&["install", "app=1"]);
+    archive.bench.write("/etc/app.d/app.conf", "setting = mine\n");
+    let before = archive.snapshot();
+    let upgrade = archive.bench.change("package.upgrade", json!({"names": ["app"]}));
+    assert_eq!(archive.bench.read("/etc/app.d/app.conf"), "setting = mine\n");
+    assert_eq!(archive.bench.read("/etc/app.d/app.conf.dpkg-dist"), "setting = 2\n");
+    archive.bench.undo(&upgrade);
+    assert_eq!(archive.snapshot(), before);
+}
+
+#[test]
 fn a_version_that_nobody_has_is_said_to_be_lost() {
     let Some(archive) = Archive::new() else { return };
     archive.apt(&["install", "app=1"]);
