@@ -13,6 +13,7 @@ use agentos_objects::Hash;
 use rustix::fs::OFlags;
 use serde::{Deserialize, Serialize};
 
+use super::answer::Download;
 use super::apt::Apt;
 use crate::QueryError;
 use crate::change::error::ChangeError;
@@ -74,54 +75,24 @@ impl Keep {
         Ok(Self { folder: path(FOLDER)?, apts: path(APT)? })
     }
 
-    /// The archives of these versions that can be had, each in the place of its version. Reads only.
+    /// The archives of these versions that can be had, each in the place of its version. Reads only. Where the configured
+    /// archives have a version, it is theirs by the hash in their list, whatever lies in a cache.
     ///
     /// # Errors
     /// Where apt cannot be asked.
     pub(crate) fn find(&self, apt: &Apt, versions: &[Release<'_>]) -> Result<Vec<Option<Kept>>, QueryError> {
-        let mut found: Vec<Option<Kept>> = versions
-            .iter()
-            .map(|version| {
-                let file = version.file();
-                [&self.folder, &self.apts].into_iter().find_map(|folder| {
-                    let (sha256, bytes) = named(&folder.join(&file)).ok()?;
-                    Some(Kept { file: file.clone(), sha256, bytes })
-                })
-            })
-            .collect();
-        let missing: Vec<&Release<'_>> = versions
-            .iter()
-            .zip(&found)
-            .filter(|(_, kept)| kept.is_none())
-            .map(|(version, _)| version)
-            .collect();
-        let in_archives = apt.archive_versions(missing.iter().map(|version| version.name))?;
-        let words: Vec<String> = missing
-            .iter()
-            .filter(|version| {
-                let base = version.name.split(':').next().unwrap_or_default();
-                [version.name, base].iter().any(|name| {
-                    in_archives.get(*name).is_some_and(|there| there.iter().any(|it| it == version.version))
-                })
-            })
-            .map(|version| format!("{}={}", version.name, version.version))
-            .collect();
-        if words.is_empty() {
-            return Ok(found);
-        }
-        let command = ["download", "--"].into_iter().map(str::to_owned).chain(words).collect::<Vec<_>>();
-        let downloads = apt.to_download(&command)?;
-        for (version, kept) in versions.iter().zip(&mut found).filter(|(_, kept)| kept.is_none()) {
+        let downloads = listed(apt, versions)?;
+        let find = |version: &Release<'_>| {
             let file = version.file();
-            *kept = downloads
-                .iter()
-                .find(|download| download.file == file || same(&download.file, &file))
-                .and_then(|download| {
-                    let sha256 = download.sha256.as_deref()?.parse().ok()?;
-                    Some(Kept { file: file.clone(), sha256, bytes: download.bytes })
-                });
-        }
-        Ok(found)
+            if let Some(download) = downloads.iter().find(|download| same(&download.file, &file)) {
+                let sha256 = download.sha256.as_deref()?.parse().ok()?;
+                return Some(Kept { file, sha256, bytes: download.bytes });
+            }
+            let (sha256, bytes) =
+                [&self.folder, &self.apts].into_iter().find_map(|folder| named(&folder.join(&file)).ok())?;
+            Some(Kept { file, sha256, bytes })
+        };
+        Ok(versions.iter().map(find).collect())
     }
 
     /// The path of a kept archive, where it is there and still the same.
@@ -213,6 +184,24 @@ impl Keep {
 /// apt reads archives as a user of its own, as it does in its own folder of them, which is as open.
 fn readable(path: &Path, mode: u32) -> io::Result<()> {
     fs::set_permissions(path, Permissions::from_mode(mode))
+}
+
+/// What the configured archives have of these versions.
+fn listed(apt: &Apt, versions: &[Release<'_>]) -> Result<Vec<Download>, QueryError> {
+    let there = apt.archive_versions(versions.iter().map(|version| version.name))?;
+    let has = |version: &&Release<'_>| {
+        let base = version.name.split(':').next().unwrap_or_default();
+        [version.name, base]
+            .iter()
+            .any(|name| there.get(*name).is_some_and(|there| there.iter().any(|it| it == version.version)))
+    };
+    let words: Vec<String> =
+        versions.iter().filter(has).map(|version| format!("{}={}", version.name, version.version)).collect();
+    if words.is_empty() {
+        return Ok(Vec::new());
+    }
+    let command = ["download", "--"].into_iter().map(str::to_owned).chain(words).collect::<Vec<_>>();
+    apt.to_download(&command)
 }
 
 /// apt prints names of files once with colons as they are, once encoded.

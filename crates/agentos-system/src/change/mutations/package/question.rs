@@ -1,6 +1,7 @@
 //! What is asked of apt, and what a plan makes of the answer.
 
 use std::collections::BTreeSet;
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 
 use agentos_api::change::{MAX_DIFF_BYTES, Risk};
@@ -32,7 +33,8 @@ pub(super) struct Question {
 
 impl Question {
     pub(super) fn new(planner: &Planner<'_>) -> Result<Self, ChangeError> {
-        if Path::new(NIX).exists() {
+        let nix = planner.machine.own_path(NIX.as_bytes())?;
+        if Path::new(std::ffi::OsStr::from_bytes(nix.as_bytes())).exists() {
             return Err(ChangeError::refused(
                 "this is NixOS: its packages are those of the system's configuration, so they are added to and taken from \
                  that (environment.systemPackages), and the system is rebuilt; nothing is installed beside it",

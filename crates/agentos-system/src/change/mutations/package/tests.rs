@@ -239,6 +239,50 @@ fn a_version_that_nobody_has_is_said_to_be_lost() {
 }
 
 #[test]
+fn what_only_apts_cache_has_is_kept_from_there() {
+    let Some(archive) = Archive::new() else { return };
+    archive.apt(&["install", "app=1"]);
+    let before = archive.snapshot();
+    let cache = archive.bench.path("/var/cache/apt/archives/app_1_all.deb");
+    std::fs::rename(archive.bench.path("/srv/archive/app_1_all.deb"), &cache).unwrap();
+    archive.index();
+    let upgrade = archive.bench.change("package.upgrade", json!({"names": ["app"]}));
+    std::fs::remove_file(cache).unwrap();
+    archive.bench.undo(&upgrade);
+    assert_eq!(archive.snapshot(), before);
+}
+
+#[test]
+fn what_lies_in_a_cache_is_not_taken_for_what_the_archive_has() {
+    let Some(archive) = Archive::new() else { return };
+    archive.apt(&["install", "app=1"]);
+    let before = archive.snapshot();
+    for folder in ["/var/cache/apt/archives", "/var/cache/agentos-packages"] {
+        archive.bench.write(&format!("{folder}/app_1_all.deb"), "something else");
+    }
+    let upgrade = archive.bench.change("package.upgrade", json!({"names": ["app"]}));
+    archive.bench.undo(&upgrade);
+    assert_eq!(archive.snapshot(), before);
+}
+
+#[test]
+fn on_nixos_packages_belong_into_the_configuration() {
+    let bench = Bench::new();
+    std::fs::create_dir_all(bench.path("/run/current-system/sw")).unwrap();
+    for (mutation, args) in [
+        ("package.install", json!({"names": ["app"]})),
+        ("package.remove", json!({"names": ["app"]})),
+        ("package.upgrade", json!({"all": true})),
+    ] {
+        let why = bench.plan(mutation, args).unwrap_err().to_string();
+        assert!(why.contains("NixOS") && why.contains("environment.systemPackages"), "{why}");
+    }
+    // Neither NixOS nor Debian.
+    let why = Bench::new().plan("package.upgrade", json!({"all": true})).unwrap_err().to_string();
+    assert!(why.contains("dpkg does not manage this machine"), "{why}");
+}
+
+#[test]
 fn a_script_that_fails_leaves_nothing_behind() {
     let Some(archive) = Archive::new() else { return };
     let before = archive.snapshot();
