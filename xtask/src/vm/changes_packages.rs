@@ -13,7 +13,7 @@ use super::tally::{Tally, wait_for};
 
 type Check = fn(&Guest) -> Result<()>;
 
-const ON: [(&str, Check); 9] = [
+const ON: [(&str, Check); 10] = [
     ("a package is installed with what it needs, and the undo removes just that", installed),
     ("a package's removal names all that it drags along, and the undo brings the same back", removed),
     ("a package that is purged comes back with the configuration that it had", purged),
@@ -22,6 +22,7 @@ const ON: [(&str, Check); 9] = [
     ("a package waits for dpkg's lock, and who holds it too long is named", locked),
     ("a package goes on being installed when the program that asked for it is killed", killed),
     ("a package that is cut off half way is told with what mends it", cut),
+    ("a package that the machine is reached through is removed on probation", reached),
     ("a package of agentd's, and what is essential, is out of the agent's reach", kept),
 ];
 
@@ -224,6 +225,17 @@ fn cut(guest: &Guest) -> Result<()> {
     let why = reason(act(guest, "apply", "/run/cut3"))?;
     expect(why.contains("signal") && why.contains("was taken back"), "the reason", &why)?;
     is_as(guest, &before)
+}
+
+fn reached(guest: &Guest) -> Result<()> {
+    guest.shell("apt-get -y -qq install reach && systemctl daemon-reload && systemctl start ssh-like")?;
+    let planned = plan(guest, "/run/reach", "package.remove", &json!({"names": ["reach"]}))?;
+    expect(planned["steps"][0]["can_lock_out"] == true, "it can lock out", &planned)?;
+    guest.shell("systemctl stop ssh-like")?;
+    let planned = plan(guest, "/run/reach", "package.remove", &json!({"names": ["reach"]}))?;
+    expect(planned["steps"][0]["can_lock_out"].is_null(), "nobody is locked out", &planned)?;
+    guest.shell("apt-get -y -qq purge reach")?;
+    Ok(())
 }
 
 fn kept(guest: &Guest) -> Result<()> {

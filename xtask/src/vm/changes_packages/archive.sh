@@ -3,6 +3,7 @@
 #   app 1, 2       with configuration; 1 is needed by plug
 #   plug 1         needs app
 #   served 1, 2    with a service that its scripts start and stop
+#   reach 1        with a service that is named as one that the machine is reached through
 #   bad 1          whose script fails
 #   slow 1         whose script takes four seconds
 #   sleepy 1       whose script takes long
@@ -44,6 +45,9 @@ for version in 1 2; do
     package served "$version"
 done
 package plug 1 'Depends: app'
+mkdir -p /tmp/build/usr/lib/systemd/system
+printf '[Service]\nExecStart=/bin/sleep infinity\n' >/tmp/build/usr/lib/systemd/system/ssh-like.service
+package reach 1
 script postinst 'echo the cheese is off\nexit 7'
 package bad 1
 script postinst 'touch /run/begun\nsleep 4'
