@@ -7,13 +7,13 @@ use anyhow::{Result, ensure};
 use serde_json::{Value, json};
 
 use super::ask::expect;
-use super::change_once::{self, PROGRAM, make, plan, reason, run as act, undo};
+use super::change_once::{self, AGENTCTL, AGENTD, PROGRAM, make, plan, reason, run as act, undo};
 use super::nspawn::{Disk, Guest};
 use super::tally::{Tally, wait_for};
 
 type Check = fn(&Guest) -> Result<()>;
 
-const ON: [(&str, Check); 10] = [
+const ON: [(&str, Check); 11] = [
     ("a package is installed with what it needs, and the undo removes just that", installed),
     ("a package's removal names all that it drags along, and the undo brings the same back", removed),
     ("a package that is purged comes back with the configuration that it had", purged),
@@ -21,6 +21,10 @@ const ON: [(&str, Check); 10] = [
     ("a package whose script fails is taken back, and what the script printed is told", failing),
     ("a package waits for dpkg's lock, and who holds it too long is named", locked),
     ("a package goes on being installed when the program that asked for it is killed", killed),
+    (
+        "a package goes on being installed when agentd is killed, and the next agentd sees how it ended",
+        outlived,
+    ),
     ("a package that is cut off half way is told with what mends it", cut),
     ("a package that the machine is reached through is removed on probation", reached),
     ("a package of agentd's, and what is essential, is out of the agent's reach", kept),
@@ -47,7 +51,7 @@ pub(super) fn run(image: &Path, tally: &mut Tally) -> Result<()> {
         return Ok(());
     }
     let disk = Disk::new()?;
-    let guest = change_once::boot(image, &disk)?;
+    let guest = change_once::boot_with_agentd(image, &disk)?;
     guest.shell(ARCHIVE)?;
     for (statement, check) in ON {
         tally.test(statement, || check(&guest));
@@ -189,9 +193,46 @@ fn killed(guest: &Guest) -> Result<()> {
     kill_at_work(guest, "/run/kill")?;
     let state = guest.shell("systemctl is-active agentos-packages.service || true")?;
     expect(state.trim() == "activating", "apt", &state)?;
-    // It is waited for.
-    is(guest, "/run/kill", "All")?;
+    is(guest, "/run/kill", "UnderWay(\"apt is at work in agentos-packages.service\")")?;
+    let why = reason(plan(guest, "/run/kill2", "package.install", &json!({"names": ["lib"]})))?;
+    expect(why.contains("at work"), "the reason", &why)?;
+    wait_for("the end of it", Duration::from_secs(30), || is(guest, "/run/kill", "All"))?;
     undo(guest, "/run/kill")?;
+    is_as(guest, &before)
+}
+
+/// What agentd's own unit says of its life, without what the package brings.
+const UNIT: &str = "
+groupadd --force --system agentos; groupadd --force --system agentos-operators
+mkdir -p /run/agentos /etc/agentos
+printf '[Service]\\nType=notify\\nNotifyAccess=main\\nExecStart=%s\\nRestart=on-failure\\nRestartSec=500ms\\nWatchdogSec=30s\\nTimeoutStartSec=60s\\nKillMode=mixed\\nStateDirectory=agentos\\nStateDirectoryMode=0700\\nUMask=0077\\n' \
+    \"$1\" >/run/systemd/system/agentd.service
+systemctl daemon-reload
+systemctl start agentd
+";
+
+fn outlived(guest: &Guest) -> Result<()> {
+    let before = guest.shell(SNAPSHOT)?;
+    guest.run(&["sh", "-ec", UNIT, "sh", AGENTD])?;
+    let status = |expected: &str| {
+        let said = guest.run(&[AGENTCTL, "--json", "changes", "show", "1"])?;
+        let change: Value = serde_json::from_str(&said)?;
+        expect(change["status"] == expected, "the change", &change)
+    };
+    guest.shell(&format!(
+        "rm -f /run/begun; {AGENTCTL} change package.install '{{\"names\":[\"slow\"]}}' --reason test --yes >/dev/null 2>&1 & \\
+         for i in $(seq 300); do test -e /run/begun && break; sleep 0.1; done; test -e /run/begun \\
+         && systemctl kill --signal=KILL agentd.service"
+    ))?;
+    wait_for("agentd", Duration::from_secs(10), || guest.run(&[AGENTCTL, "health"]).map(|_| ()))?;
+    // apt is still at work, and agentd answers.
+    status("applying")?;
+    guest.shell("systemctl is-active agentos-packages.service | grep activating")?;
+    wait_for("the end of it", Duration::from_secs(30), || status("applied"))?;
+    guest.run(&[AGENTCTL, "undo", "1", "--reason", "test", "--yes"])?;
+    status("undone")?;
+    guest.run(&[AGENTCTL, "verify-ledger"])?;
+    guest.shell("systemctl stop agentd")?;
     is_as(guest, &before)
 }
 

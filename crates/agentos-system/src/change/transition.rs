@@ -63,6 +63,14 @@ pub(crate) trait Transit: Sized {
     /// [`Irreversible`] where there is none.
     fn reversed(&self) -> Result<Self, Irreversible>;
 
+    /// What goes on making it although whoever began it is gone. It is not waited for.
+    ///
+    /// # Errors
+    /// [`ChangeError::Reading`] when that cannot be found out.
+    fn under_way(&self, _context: &Context<'_>) -> Result<Option<String>, ChangeError> {
+        Ok(None)
+    }
+
     /// Removes what a cut left half made beside the thing.
     fn clean(&self, _context: &Context<'_>) {}
 
@@ -130,6 +138,10 @@ macro_rules! transitions {
 
             fn reversed(&self) -> Result<Self, Irreversible> {
                 match self { $(Self::$variant(it) => it.reversed().map(Self::$variant),)* }
+            }
+
+            fn under_way(&self, context: &Context<'_>) -> Result<Option<String>, ChangeError> {
+                match self { $(Self::$variant(it) => it.under_way(context),)* }
             }
 
             fn clean(&self, context: &Context<'_>) {

@@ -346,7 +346,12 @@ impl Transit for Packages {
         })
     }
 
-    /// apt goes on when agentd ends. What was put in place for it is taken away again where it did not begin.
+    /// apt goes on when agentd ends.
+    fn under_way(&self, context: &Context<'_>) -> Result<Option<String>, ChangeError> {
+        Ok(work::under_way(context.machine)?.then(|| format!("apt is at work in {}", work::UNIT)))
+    }
+
+    /// What was put in place for it is taken away again where it did not begin.
     fn clean(&self, context: &Context<'_>) {
         work::settle(context.machine);
         let Ok(installed) = Installed::read(context.machine) else { return };

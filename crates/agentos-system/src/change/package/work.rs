@@ -21,8 +21,6 @@ use crate::text::lossy;
 /// How long apt is waited for, and after which it is ended.
 const TIME: Duration = Duration::from_mins(30);
 const LONGEST_TIME: Duration = Duration::from_hours(1);
-/// How long what a cut left running is waited for.
-const TIME_AFTER_CUT: Duration = Duration::from_mins(5);
 const STOP_TIME: Duration = Duration::from_secs(10);
 /// The unit that apt runs in.
 pub(super) const UNIT: &str = "agentos-packages.service";
@@ -52,9 +50,9 @@ pub(super) fn under_way(machine: &Machine) -> Result<bool, QueryError> {
         .is_some_and(|look| look.job.is_some() || look.running() == Running::Between))
 }
 
-/// After a cut: waits for what goes on, and has systemd forget it.
+/// After a cut: has systemd forget what is over.
 pub(super) fn settle(machine: &Machine) {
-    if in_unit(machine) && matches!(look(machine, TIME_AFTER_CUT), Ok(Some(look)) if look.job.is_none()) {
+    if in_unit(machine) && matches!(look(machine, Duration::ZERO), Ok(Some(look)) if look.job.is_none()) {
         forget(machine);
     }
 }
