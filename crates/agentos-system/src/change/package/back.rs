@@ -13,6 +13,9 @@ use crate::change::transition::{Position, Transit};
 impl Packages {
     /// Gets what the way back needs, before anything is changed.
     pub(super) fn keep_what_goes(&self, apt: &Apt, keep: &Keep) -> Result<(), ChangeError> {
+        if self.reversed().is_err() {
+            return Ok(());
+        }
         let wanted: Vec<(String, &Kept)> = self
             .changes
             .iter()

@@ -17,5 +17,5 @@ pub(crate) use answer::{Fate, Simulation};
 pub(crate) use apt::Apt;
 pub(crate) use installed::Installed;
 pub(crate) use keep::{Keep, MOST_BYTES, Release};
-pub(crate) use transition::{Origin, PackageChange, PackageState, Packages};
+pub(crate) use transition::{Origin, PackageChange, PackageState, Packages, named};
 pub(crate) use work::in_unit;

@@ -199,7 +199,7 @@ impl Packages {
 }
 
 /// The first of some names, and how many more there are.
-pub(super) fn named(names: &[String]) -> String {
+pub(crate) fn named(names: &[String]) -> String {
     let mut text = names.iter().take(MOST_NAMED).cloned().collect::<Vec<_>>().join(", ");
     if names.len() > MOST_NAMED {
         let _ = write!(text, " and {} more", names.len() - MOST_NAMED);

@@ -13,7 +13,7 @@ use crate::change::error::ChangeError;
 use crate::change::file::{FileState, FileTransition, Place};
 use crate::change::package::{
     Apt, Fate, Installed, Keep, MOST_BYTES, Origin, PackageChange, PackageState, Packages, Release,
-    Simulation, in_unit,
+    Simulation, in_unit, named,
 };
 use crate::change::planner::Planner;
 use crate::change::protect;
@@ -102,6 +102,7 @@ impl Question {
                 "told each package by its version, the machine would be {differs}"
             )));
         }
+        self.companions(planner, &packages);
         self.sizes(planner, &packages, &exact)?;
         services::plan(planner, &mut packages);
         planner.not_covered("scripts of these packages run as root, and may change whatever they like");
@@ -283,6 +284,23 @@ impl Question {
         copies.collect()
     }
 
+    /// Packages that nobody named, in the sentence that says what is done: the first of them. The difference has all.
+    fn companions(&self, planner: &mut Planner<'_>, packages: &Packages) {
+        // All packages that there are go together with one another.
+        if self.asked.is_empty() {
+            return;
+        }
+        let others = packages.changes.iter().filter(|change| !self.asked.contains(&change.name));
+        let (stay, go): (Vec<&PackageChange>, Vec<_>) =
+            others.partition(|change| change.to.version().is_some());
+        for (what, changes) in [("with what is needed", stay), ("with what cannot be without it", go)] {
+            let names: Vec<String> = changes.iter().map(|change| change.name.clone()).collect();
+            if !names.is_empty() {
+                planner.more_summary(&format!("; {what}: {}", named(&names)));
+            }
+        }
+    }
+
     /// What it takes on the network and on the disk.
     fn sizes(
         &self,
@@ -298,11 +316,12 @@ impl Question {
         let after = self.apt.installed_sizes(new.collect())?;
         let old = packages.changes.iter().filter_map(|change| self.installed.get(&change.name));
         let before: u64 = old.map(|package| package.size_bytes).sum();
+        let reversible = packages.reversed().is_ok();
         let kept: u64 = packages
             .changes
             .iter()
             .filter_map(|change| match &change.from_origin {
-                Origin::Kept(kept) => Some(kept.bytes),
+                Origin::Kept(kept) if reversible => Some(kept.bytes),
                 _ => None,
             })
             .sum();

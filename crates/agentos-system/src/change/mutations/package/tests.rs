@@ -160,6 +160,7 @@ fn what_is_installed_comes_with_what_it_needs_and_goes_with_it() {
     assert_eq!(diff(&install), "+app 2\n+lib 1\n+plug 1:1\n");
     assert_eq!(install.plan.risk, Risk::Medium);
     assert!(install.plan.summary.contains("307.2 kB more on the disk"), "{}", install.plan.summary);
+    assert!(install.plan.summary.contains("with what is needed: app, lib"), "{}", install.plan.summary);
     assert_eq!(install.script.things(), ["package app", "package lib", "package plug"]);
     let after = archive.snapshot();
     assert!(after.contains("ii  plug 1:1") && after.contains("auto: app\nlib\n"), "{after}");
@@ -182,6 +183,11 @@ fn what_a_removal_drags_along_is_named_and_comes_back_the_same() {
     let remove = archive.bench.change("package.remove", json!({"names": ["lib"]}));
     assert_eq!(diff(&remove), "-app 1\n+app (configuration alone)\n-lib 1\n-plug 1:1\n");
     assert_eq!(remove.plan.risk, Risk::Destructive);
+    assert!(
+        remove.plan.summary.starts_with("Removes: lib; with what cannot be without it: app, plug ("),
+        "{}",
+        remove.plan.summary
+    );
     assert!(conf.exists() && archive.snapshot().contains("rc  app"), "{}", archive.snapshot());
     archive.bench.undo(&remove);
     assert_eq!(archive.snapshot(), before);
@@ -190,6 +196,25 @@ fn what_a_removal_drags_along_is_named_and_comes_back_the_same() {
     assert!(!conf.parent().unwrap().exists());
     archive.bench.undo(&purge);
     assert_eq!(archive.snapshot(), before);
+}
+
+#[test]
+fn configuration_that_is_left_of_a_package_is_found_and_left_again() {
+    let Some(archive) = Archive::new() else { return };
+    archive.apt(&["install", "app=1"]);
+    archive.bench.write("/etc/app.d/app.conf", "setting = mine\n");
+    archive.apt(&["remove", "app"]);
+    archive.apt(&["purge", "lib"]);
+    let before = archive.snapshot();
+    let install = archive.bench.change("package.install", json!({"names": ["plug", "app=1"]}));
+    assert_eq!(diff(&install), "-app (configuration alone)\n+app 1\n+lib 1\n+plug 1:1\n");
+    assert_eq!(archive.bench.read("/etc/app.d/app.conf"), "setting = mine\n");
+    archive.bench.undo(&install);
+    assert_eq!(archive.snapshot(), before);
+    // Without the package, nobody can say which configuration it was.
+    let purge = archive.bench.change("package.remove", json!({"names": ["app"], "purge": true}));
+    assert!(matches!(purge.plan.undo, Undo::Impossible { .. }), "{:?}", purge.plan.undo);
+    assert!(!archive.bench.path("/etc/app.d").exists());
 }
 
 #[test]
