@@ -13,7 +13,7 @@ use super::tally::{Tally, wait_for};
 
 type Check = fn(&Guest) -> Result<()>;
 
-const ON: [(&str, Check); 11] = [
+const ON: [(&str, Check); 12] = [
     ("a package is installed with what it needs, and the undo removes just that", installed),
     ("a package's removal names all that it drags along, and the undo brings the same back", removed),
     ("a package that is purged comes back with the configuration that it had", purged),
@@ -25,6 +25,7 @@ const ON: [(&str, Check); 11] = [
         "a package goes on being installed when agentd is killed, and the next agentd sees how it ended",
         outlived,
     ),
+    ("a package that the agent removes waits for a person, who sees all that goes with it", waiting),
     ("a package that is cut off half way is told with what mends it", cut),
     ("a package that the machine is reached through is removed on probation", reached),
     ("a package of agentd's, and what is essential, is out of the agent's reach", kept),
@@ -92,8 +93,14 @@ fn installed(guest: &Guest) -> Result<()> {
     is_as(guest, &before)
 }
 
-fn removed(guest: &Guest) -> Result<()> {
+/// The older version with what needs it, and configuration that somebody edited.
+fn install_app(guest: &Guest) -> Result<()> {
     guest.shell("apt-get -y -qq install plug app=1 && apt-mark auto app >/dev/null && echo mine >>/etc/app.d/app.conf")?;
+    Ok(())
+}
+
+fn removed(guest: &Guest) -> Result<()> {
+    install_app(guest)?;
     let before = guest.shell(SNAPSHOT)?;
     let planned = make(guest, "/run/remove", "package.remove", &json!({"names": ["lib"]}))?;
     let expected = "-app 1\n+app (configuration alone)\n-lib 1\n-plug 1\n";
@@ -102,10 +109,13 @@ fn removed(guest: &Guest) -> Result<()> {
     guest.shell("! dpkg -s lib >/dev/null 2>&1 && test -e /etc/app.d/app.conf")?;
     is(guest, "/run/remove", "All")?;
     undo(guest, "/run/remove")?;
-    is_as(guest, &before)
+    is_as(guest, &before)?;
+    guest.shell("apt-get -y -qq purge plug app lib")?;
+    Ok(())
 }
 
 fn purged(guest: &Guest) -> Result<()> {
+    install_app(guest)?;
     let before = guest.shell(SNAPSHOT)?;
     let planned = make(guest, "/run/purge", "package.remove", &json!({"names": ["app"], "purge": true}))?;
     expect(diff(&planned) == "-app 1\n-plug 1\n-/etc/app.d/app.conf\n", "the diff", &planned)?;
@@ -211,14 +221,59 @@ systemctl daemon-reload
 systemctl start agentd
 ";
 
+/// A change of agentd's, which stands where it should.
+fn stands(guest: &Guest, number: &str, expected: &str) -> Result<Value> {
+    let said = guest.run(&[AGENTCTL, "--json", "changes", "show", number])?;
+    let change: Value = serde_json::from_str(&said)?;
+    expect(change["status"] == expected, "the change", &change)?;
+    Ok(change)
+}
+
+fn waiting(guest: &Guest) -> Result<()> {
+    install_app(guest)?;
+    guest.run(&["sh", "-ec", UNIT, "sh", AGENTD])?;
+    let args = json!({"names": ["lib"], "purge": true}).to_string();
+    let agent = [
+        "--socket",
+        "/run/agentos/agentd.sock",
+        "change",
+        "package.remove",
+        &args,
+        "--reason",
+        "test",
+        "--yes",
+    ];
+    let end = guest.command(&[&[AGENTCTL][..], &agent].concat()).output()?;
+    expect(end.status.code() == Some(6), "it waits", &end)?;
+    let said = guest.run(&[AGENTCTL, "--json", "changes"])?;
+    let page: Value = serde_json::from_str(&said)?;
+    let number = page["changes"][0]["id"].to_string();
+    let change = stands(guest, &number, "waiting")?;
+    let expected = "-app 1\n-lib 1\n-plug 1\n-/etc/app.d/app.conf\n";
+    expect(diff(&change["plan"]) == expected, "the diff", &change)?;
+    // The machine moves: a yes to what was shown is no yes to something else.
+    guest.shell("apt-get -y -qq purge plug")?;
+    let before = guest.shell(SNAPSHOT)?;
+    let approve = [AGENTCTL, "approvals", "approve", &number];
+    guest.command(&approve).output()?;
+    let change = stands(guest, &number, "waiting")?;
+    let expected = "-app 1\n-lib 1\n-/etc/app.d/app.conf\n";
+    expect(diff(&change["plan"]) == expected, "the diff after it was planned anew", &change)?;
+    expect(guest.shell(SNAPSHOT)? == before, "nothing was done", &before)?;
+    guest.run(&approve)?;
+    stands(guest, &number, "applied")?;
+    guest.shell("! dpkg -s lib >/dev/null 2>&1 && test ! -e /etc/app.d")?;
+    guest.run(&[AGENTCTL, "undo", &number, "--reason", "test", "--yes"])?;
+    guest.shell("systemctl stop agentd")?;
+    is_as(guest, &before)?;
+    guest.shell("apt-get -y -qq purge app lib")?;
+    Ok(())
+}
+
 fn outlived(guest: &Guest) -> Result<()> {
     let before = guest.shell(SNAPSHOT)?;
     guest.run(&["sh", "-ec", UNIT, "sh", AGENTD])?;
-    let status = |expected: &str| {
-        let said = guest.run(&[AGENTCTL, "--json", "changes", "show", "1"])?;
-        let change: Value = serde_json::from_str(&said)?;
-        expect(change["status"] == expected, "the change", &change)
-    };
+    let status = |expected: &str| stands(guest, "1", expected).map(|_| ());
     guest.shell(&format!(
         "rm -f /run/begun; {AGENTCTL} change package.install '{{\"names\":[\"slow\"]}}' --reason test --yes >/dev/null 2>&1 & \\
          for i in $(seq 300); do test -e /run/begun && break; sleep 0.1; done; test -e /run/begun \\
