@@ -30,7 +30,7 @@ END
 SUPPORTED='Supported: Debian 12 and 13, Ubuntu 22.04 and 24.04, on amd64 and arm64, with systemd.'
 LOG=/var/log/agentos-install.log
 # What a purge deletes: what can be made again, and the conversations. The record, /var/lib/agentos, is not among it.
-PURGED='/etc/agentos /var/lib/agentos-runtime /var/lib/agentos-gateway /var/lib/openclaw /var/cache/agentos-setup'
+PURGED='/etc/agentos /var/lib/agentos-runtime /var/lib/agentos-gateway /var/lib/openclaw /var/cache/agentos-setup /var/cache/agentos-packages'
 
 # The caller's environment is not trusted: but for a few names nothing of it reaches what root runs, and the model's key
 # reaches only the one program that stores it.

@@ -12,6 +12,7 @@ pub mod ledger;
 pub mod memory;
 pub mod mutation;
 pub mod openapi;
+pub mod package;
 pub mod parse;
 pub mod problem;
 pub mod query;

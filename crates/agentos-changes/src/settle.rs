@@ -70,6 +70,8 @@ impl Changes {
                 let reason = "agentd was cut off before anything of it was made".to_owned();
                 self.end(change, by, Happening::Failed { reason })
             }
+            // It is looked at again a little later.
+            Ok(Progress::UnderWay(_)) => Ok(()),
             Ok(Progress::Part(done)) => {
                 self.step("take back");
                 let left = kept.script.take_back(done, &context);

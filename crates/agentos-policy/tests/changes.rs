@@ -164,6 +164,7 @@ fn the_careful_policy_asks_the_autonomous_one_allows_the_small_and_the_read_only
         "/usr/bin/ls",
         "/root/.bashrc",
         "/boot/grub/grub.cfg",
+        "/var/cache/apt/archives/x_1_all.deb",
     ] {
         assert_eq!(change(&autonomous, "file.write", Risk::Low, &[path]).verdict, Verdict::Ask, "{path}");
     }
@@ -176,6 +177,12 @@ fn the_careful_policy_asks_the_autonomous_one_allows_the_small_and_the_read_only
         Verdict::Ask,
         "a kind that it does not name"
     );
+    for name in agentos_api::mutation::NAMES.iter().filter(|name| name.starts_with("package.")) {
+        for risk in [Risk::Low, Risk::Medium, Risk::Destructive] {
+            assert_eq!(change(&careful, name, risk, &[]).verdict, Verdict::Ask, "{name}");
+            assert_eq!(change(&autonomous, name, risk, &[]).verdict, Verdict::Ask, "{name}");
+        }
+    }
     for name in agentos_api::mutation::NAMES {
         for risk in RISKS {
             let expected = if risk == Risk::Read { Verdict::Allow { mask: true } } else { Verdict::Deny };

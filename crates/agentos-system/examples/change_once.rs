@@ -80,6 +80,7 @@ fn recover(script: &Script, context: &Context<'_>) -> Outcome {
         Progress::Nothing => 0,
         Progress::Part(count) => count,
         Progress::All => script.len(),
+        Progress::UnderWay(what) => return Err(what.into()),
         Progress::Unclear(found) => return Err(found.join("; ").into()),
     };
     let left = script.take_back(made, context);

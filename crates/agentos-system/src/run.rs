@@ -1,7 +1,7 @@
 //! The one place where a program is started, for the few answers that have no other interface.
 //!
 //! No shell and no search path: the program is one of a fixed list of directories, gets its arguments as they are, an
-//! environment of two variables, and what input it is given. It is killed with all it started when its time or its output is used up,
+//! environment of two variables and those it is given, and what input it is given. It is killed with all it started when its time or its output is used up,
 //! and never outlives the call.
 
 use std::ffi::OsString;
@@ -33,6 +33,8 @@ const CHUNK_BYTES: usize = 64 << 10;
 pub(crate) struct Program {
     path: PathBuf,
     arguments: Vec<OsString>,
+    environment: Vec<(&'static str, &'static str)>,
+    folder: PathBuf,
     input: Vec<u8>,
     local_time: bool,
 }
@@ -71,7 +73,14 @@ impl Program {
     }
 
     fn at(path: PathBuf) -> Self {
-        Self { path, arguments: Vec::new(), input: Vec::new(), local_time: false }
+        Self {
+            path,
+            arguments: Vec::new(),
+            environment: Vec::new(),
+            folder: PathBuf::from("/"),
+            input: Vec::new(),
+            local_time: false,
+        }
     }
 
     /// Adds an argument. It reaches the program as it is; a value from outside belongs in `--option=value`, or after `--`.
@@ -84,6 +93,23 @@ impl Program {
     pub(crate) fn in_local_time(mut self) -> Self {
         self.local_time = true;
         self
+    }
+
+    /// Gives the program variables of its environment.
+    pub(crate) fn environment(mut self, variables: &[(&'static str, &'static str)]) -> Self {
+        self.environment.extend_from_slice(variables);
+        self
+    }
+
+    /// Has the program run in a folder, rather than in `/`.
+    pub(crate) fn folder(mut self, folder: &Path) -> Self {
+        folder.clone_into(&mut self.folder);
+        self
+    }
+
+    /// Where it is.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
     }
 
     /// Gives the program something to read on its standard input.
@@ -176,7 +202,8 @@ impl Program {
             command.env("TZ", "UTC");
         }
         let child = command
-            .current_dir("/")
+            .envs(self.environment.iter().copied())
+            .current_dir(&self.folder)
             .stdin(stdin)
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -297,6 +324,13 @@ mod tests {
             environment.split(|&byte| byte == b'\n').filter(|line| !line.is_empty()).collect();
         names.sort_unstable();
         assert_eq!(names, [b"LC_ALL=C.UTF-8".as_slice(), b"TZ=UTC"]);
+    }
+
+    #[test]
+    fn it_runs_in_its_folder_with_its_variables() {
+        let program =
+            shell("echo \"$PWD $HOME\"").environment(&[("HOME", "/root")]).folder(Path::new("/usr"));
+        assert_eq!(program.output(5 * SECOND, 1000).unwrap().1, b"/usr /root\n");
     }
 
     #[test]

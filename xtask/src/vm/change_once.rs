@@ -1,6 +1,6 @@
 //! A machine with the program that plans, makes and takes back changes without agentd.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result, bail};
@@ -11,20 +11,39 @@ use crate::command::{self, root};
 
 /// The program, in the machine.
 pub(super) const PROGRAM: &str = "/change_once";
+/// agentd and agentctl, in the machine that has them.
+pub(super) const AGENTD: &str = "/agentd";
+pub(super) const AGENTCTL: &str = "/agentctl";
 
 /// Builds the program and boots a machine that has it.
 ///
 /// # Errors
 /// When it cannot be built, or the machine does not come up.
 pub(super) fn boot(image: &Path, disk: &Disk) -> Result<Guest> {
-    command::run(
-        Command::new("cargo")
-            .args(["build", "--package=agentos-system", "--example=change_once"])
-            .current_dir(root()),
-    )?;
-    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), Into::into);
-    let program = target.join("debug/examples/change_once");
-    Guest::boot(image, disk, &[Share { from: program, to: PROGRAM }])
+    Guest::boot(image, disk, &[build()?])
+}
+
+/// The same machine, which has agentd and agentctl as well, at [`AGENTD`] and [`AGENTCTL`].
+///
+/// # Errors
+/// As [`boot`].
+pub(super) fn boot_with_agentd(image: &Path, disk: &Disk) -> Result<Guest> {
+    let programs = ["build", "--package=agentd", "--package=agentctl", "--bins"];
+    command::run(Command::new("cargo").args(programs).current_dir(root()))?;
+    let built = |name: &str| target().join("debug").join(name);
+    let agentd = Share { from: built("agentd"), to: AGENTD };
+    let agentctl = Share { from: built("agentctl"), to: AGENTCTL };
+    Guest::boot(image, disk, &[build()?, agentd, agentctl])
+}
+
+fn build() -> Result<Share> {
+    let program = ["build", "--package=agentos-system", "--example=change_once"];
+    command::run(Command::new("cargo").args(program).current_dir(root()))?;
+    Ok(Share { from: target().join("debug/examples/change_once"), to: PROGRAM })
+}
+
+fn target() -> PathBuf {
+    std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), Into::into)
 }
 
 /// Plans one step, or plans and makes it (`act`), and gives the plan.

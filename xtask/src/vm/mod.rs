@@ -16,6 +16,7 @@ mod changes_accounts;
 mod changes_jobs;
 mod changes_journal;
 mod changes_network;
+mod changes_packages;
 mod changes_services;
 mod checks;
 mod disk;

@@ -4,7 +4,9 @@ use anyhow::Result;
 use clap::Args;
 
 use super::tally::Tally;
-use super::{changes_accounts, changes_jobs, changes_network, changes_services, image, life, queries};
+use super::{
+    changes_accounts, changes_jobs, changes_network, changes_packages, changes_services, image, life, queries,
+};
 use crate::package;
 
 /// Which statements, and how.
@@ -30,6 +32,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<()> {
     let image = image::prepare()?;
     let mut tally = Tally::of(arguments.only.as_deref());
     changes_accounts::run(&image, &mut tally)?;
+    changes_packages::run(&image, &mut tally)?;
     changes_services::run(&image, &mut tally)?;
     changes_jobs::run(&image, &mut tally)?;
     changes_network::run(&mut tally)?;

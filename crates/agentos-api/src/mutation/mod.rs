@@ -65,6 +65,7 @@ pub mod journal;
 pub mod mount;
 pub mod network;
 pub mod ntp;
+pub mod package;
 pub mod power;
 pub mod process;
 pub mod service;
@@ -118,6 +119,9 @@ mutations! {
     network::Link,
     network::Route,
     ntp::Set,
+    package::Install,
+    package::Remove,
+    package::Upgrade,
     power::Reboot,
     power::Shutdown,
     process::Signal,

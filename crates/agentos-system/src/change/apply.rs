@@ -38,6 +38,8 @@ pub enum Progress {
     All,
     /// What is there fits none of these; with what was found.
     Unclear(Vec<String>),
+    /// It is still being made, by something that outlived whoever began it; with what that is.
+    UnderWay(String),
 }
 
 impl Script {
@@ -89,6 +91,11 @@ impl Script {
     /// What cannot be read.
     pub fn progress(&self, context: &Context<'_>) -> Result<Progress, ChangeError> {
         let transitions: Vec<&Transition> = self.transitions().collect();
+        for transition in &transitions {
+            if let Some(what) = transition.under_way(context)? {
+                return Ok(Progress::UnderWay(what));
+            }
+        }
         for transition in &transitions {
             transition.clean(context);
         }
@@ -191,7 +198,8 @@ fn take_back(done: &[&Transition], context: &Context<'_>) -> Vec<String> {
 /// ending.
 fn still_under_way(transition: &Transition, error: &ChangeError, context: &Context<'_>) -> Option<String> {
     // The others are made whole or not at all.
-    let lingers = matches!(transition, Transition::UnitRun(_) | Transition::UnitAct(_));
+    let lingers =
+        matches!(transition, Transition::UnitRun(_) | Transition::UnitAct(_) | Transition::Packages(_));
     if !lingers || !matches!(error, ChangeError::Failed { .. }) {
         return None;
     }

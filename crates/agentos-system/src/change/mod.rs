@@ -19,6 +19,7 @@ mod link;
 mod link_names;
 mod mount;
 mod mutations;
+mod package;
 mod plan;
 mod planner;
 mod protect;

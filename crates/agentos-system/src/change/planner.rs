@@ -85,6 +85,11 @@ impl<'p> Planner<'p> {
         self.step.summary = text.into();
     }
 
+    /// Adds to the sentence of [`Planner::summary`].
+    pub(crate) fn more_summary(&mut self, text: &str) {
+        self.step.summary.push_str(text);
+    }
+
     /// The step can do that much harm, at least.
     pub(crate) fn risk(&mut self, risk: Risk) {
         self.step.risk = self.step.risk.max(risk);
@@ -139,6 +144,7 @@ impl<'p> Planner<'p> {
         self.files.see(&transition);
         self.units.see(&transition);
         self.things.insert(transition.on());
+        self.things.extend(transition.things());
         self.transitions.push(transition);
         Ok(())
     }

@@ -12,9 +12,11 @@ use crate::files::{Located, Protected};
 use crate::machine::{Machine, Viewer};
 
 /// Folders of agentd's, with all below them.
-const FOLDERS: [&str; 9] = [
+const FOLDERS: [&str; 11] = [
     "/etc/agentos",
     "/run/agentos",
+    "/run/agentos-packages",
+    "/var/cache/agentos-packages",
     "/var/lib/agentos",
     "/var/lib/agentos-gateway",
     "/var/lib/agentos-runtime",
@@ -39,6 +41,8 @@ const UNIT_FOLDERS: [&str; 8] = [
 ];
 /// Units of agentd's, by how their names begin.
 const UNITS: [&str; 3] = ["agentd", "agentos", "openclaw-gateway"];
+/// Packages of agentd's, by how their names begin.
+const PACKAGES: [&str; 3] = ["agentd", "agentos", "openclaw"];
 /// Who there is and who may operate: changed by mutations that know what they mean, not as text.
 const ACCOUNTS: [&str; 9] = [
     "/etc/passwd",
@@ -85,6 +89,20 @@ pub(crate) fn check_place(machine: &Machine, viewer: &Viewer, place: &Place) -> 
 pub(crate) fn check_unit(viewer: &Viewer, unit: &str) -> Result<(), ChangeError> {
     if !viewer.operator && is_own_name(unit) {
         return Err(forbidden(&format!("{unit} belongs to agentd itself")));
+    }
+    Ok(())
+}
+
+/// The package is agentd's: with another version of it, or without it, nobody asks any more.
+///
+/// # Errors
+/// [`ChangeError::Reading`] with [`QueryError::Forbidden`].
+pub(crate) fn check_package(viewer: &Viewer, package: &str) -> Result<(), ChangeError> {
+    let own = PACKAGES.iter().any(|own| {
+        package.strip_prefix(own).is_some_and(|rest| matches!(rest.chars().next(), None | Some('-' | ':')))
+    });
+    if own && !viewer.operator {
+        return Err(forbidden(&format!("the package {package} belongs to agentd itself")));
     }
     Ok(())
 }
@@ -161,6 +179,15 @@ mod tests {
         ] {
             assert!(!is_own_unit(path.as_bytes()), "{path}");
         }
+    }
+
+    #[test]
+    fn agentds_own_packages_are_the_operators() {
+        let (agent, operator) = (Viewer::default(), Viewer { operator: true, ..Viewer::default() });
+        for package in ["agentos", "agentos-doc", "agentos:amd64", "openclaw"] {
+            assert!(check_package(&agent, package).is_err() && check_package(&operator, package).is_ok());
+        }
+        assert!(check_package(&agent, "agentosaurus").is_ok());
     }
 
     #[test]

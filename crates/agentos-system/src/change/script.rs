@@ -33,9 +33,10 @@ impl Script {
         let mut things: Vec<String> = Vec::new();
         let mut seen = std::collections::HashSet::new();
         for transition in self.transitions() {
-            let thing = transition.on();
-            if seen.insert(thing.clone()) {
-                things.push(thing);
+            for thing in transition.things() {
+                if seen.insert(thing.clone()) {
+                    things.push(thing);
+                }
             }
         }
         things

@@ -12,6 +12,7 @@ use super::host::{Hostname, JournalFiles, Power, Signal, Sysctl};
 use super::link::{Address, Link, Route};
 use super::link_names::LinkDns;
 use super::mount::{Mount, Swap};
+use super::package::Packages;
 use super::unit::{ManagerReload, UnitAct, UnitRun};
 
 /// Where a thing is, as seen from a transition of it.
@@ -37,6 +38,11 @@ pub(crate) trait Transit: Sized {
     /// same text depend on one another in their order.
     fn on(&self) -> String;
 
+    /// All the things it is about, each as [`Transit::on`] has it for one of them.
+    fn things(&self) -> Vec<String> {
+        vec![self.on()]
+    }
+
     /// The difference, as people read it.
     fn effect(&self, context: &Context<'_>) -> Effect;
 
@@ -57,6 +63,14 @@ pub(crate) trait Transit: Sized {
     /// # Errors
     /// [`Irreversible`] where there is none.
     fn reversed(&self) -> Result<Self, Irreversible>;
+
+    /// What goes on making it although whoever began it is gone. It is not waited for.
+    ///
+    /// # Errors
+    /// [`ChangeError::Reading`] when that cannot be found out.
+    fn under_way(&self, _context: &Context<'_>) -> Result<Option<String>, ChangeError> {
+        Ok(None)
+    }
 
     /// Removes what a cut left half made beside the thing.
     fn clean(&self, _context: &Context<'_>) {}
@@ -107,6 +121,10 @@ macro_rules! transitions {
                 match self { $(Self::$variant(it) => it.on(),)* }
             }
 
+            fn things(&self) -> Vec<String> {
+                match self { $(Self::$variant(it) => it.things(),)* }
+            }
+
             fn effect(&self, context: &Context<'_>) -> Effect {
                 match self { $(Self::$variant(it) => it.effect(context),)* }
             }
@@ -121,6 +139,10 @@ macro_rules! transitions {
 
             fn reversed(&self) -> Result<Self, Irreversible> {
                 match self { $(Self::$variant(it) => it.reversed().map(Self::$variant),)* }
+            }
+
+            fn under_way(&self, context: &Context<'_>) -> Result<Option<String>, ChangeError> {
+                match self { $(Self::$variant(it) => it.under_way(context),)* }
             }
 
             fn clean(&self, context: &Context<'_>) {
@@ -173,6 +195,8 @@ transitions! {
     Member(Member),
     /// What is mounted at a folder.
     Mount(Mount),
+    /// Packages of dpkg's.
+    Packages(Packages),
     /// A restart or a power-off that is scheduled.
     Power(Power),
     /// Something gets another path.

@@ -240,7 +240,10 @@ pub(crate) enum Told {
 }
 
 /// Tells the manager to do something, once: where the connection is lost it may have been done.
-fn tell<T>(machine: &Machine, work: &impl AsyncFn(Manager<'_>) -> Result<T, BusError>) -> Result<T, Told> {
+pub(super) fn tell<T>(
+    machine: &Machine,
+    work: &impl AsyncFn(Manager<'_>) -> Result<T, BusError>,
+) -> Result<T, Told> {
     if !std::path::Path::new("/run/systemd/system").is_dir() {
         return Err(Told::Unreachable(not_booted()));
     }

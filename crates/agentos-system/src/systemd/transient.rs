@@ -1,10 +1,11 @@
-//! A command that systemd starts later, whatever becomes of this process: a transient timer with its service
-//! (org.freedesktop.systemd1(5), `StartTransientUnit`).
+//! Commands that systemd starts, later or at once, whatever becomes of this process: a transient timer with its service, or
+//! a transient service (org.freedesktop.systemd1(5), `StartTransientUnit`).
 
 use std::time::Duration;
 
 use zbus::{OwnedObjectPath, Variant};
 
+use super::control::{Told, tell};
 use super::{MANAGER, MANAGER_PATH, Manager, SERVICE, ask};
 use crate::QueryError;
 use crate::bus::BusError;
@@ -24,6 +25,69 @@ pub struct Wake<'w> {
     pub after: Duration,
     /// The program, by its absolute path, and its arguments.
     pub command: &'w [&'w str],
+}
+
+/// A service that is made for one run of some commands. It is there until it is stopped, so that what became of it can be
+/// asked.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Work<'w> {
+    /// The name of the service.
+    pub(crate) unit: &'w str,
+    /// What it is for, as systemctl(1) shows it.
+    pub(crate) description: &'w str,
+    /// Programs by their absolute paths, each with its arguments, run one after the other until one fails.
+    pub(crate) commands: &'w [Vec<String>],
+    /// `NAME=VALUE`.
+    pub(crate) environment: &'w [String],
+    /// The file that gets what they print. Its folder is there.
+    pub(crate) output: &'w str,
+    /// How long they may take together, after which systemd ends them.
+    pub(crate) time: Duration,
+}
+
+/// Starts a service that is made for one run, outside of this process's own unit.
+///
+/// # Errors
+/// What systemd says, also where there is a service of that name; `systemd_unavailable`.
+pub(crate) fn start(machine: &Machine, work: &Work<'_>) -> Result<(), Told> {
+    let commands: Vec<(String, Vec<String>, bool)> = work
+        .commands
+        .iter()
+        .filter_map(|command| Some((command.first()?.clone(), command.clone(), false)))
+        .collect();
+    let time = u64::try_from(work.time.as_micros()).unwrap_or(u64::MAX);
+    let none: Vec<(&str, Vec<Property<'_>>)> = Vec::new();
+    tell(machine, &async |manager: Manager<'_>| {
+        let properties: Vec<Property<'_>> = vec![
+            ("Description", work.description.into()),
+            ("Type", "oneshot".into()),
+            ("RemainAfterExit", true.into()),
+            ("Environment", work.environment.to_vec().into()),
+            ("StandardOutputFileToTruncate", work.output.into()),
+            ("StandardError", "inherit".into()),
+            ("TimeoutStartUSec", time.into()),
+            ("ExecStart", commands.clone().into()),
+        ];
+        let body = (work.unit, "fail", properties, none.clone());
+        let _: OwnedObjectPath =
+            manager.peer.call(SERVICE, MANAGER_PATH, MANAGER, "StartTransientUnit", &body).await?;
+        Ok(())
+    })
+}
+
+/// Has systemd forget that a unit failed, and with it a transient one. One that is not there is no error.
+///
+/// # Errors
+/// What systemd says; `systemd_unavailable`.
+pub(crate) fn reset_failed(machine: &Machine, unit: &str) -> Result<(), Told> {
+    tell(machine, &async |manager: Manager<'_>| {
+        let reset: Result<(), BusError> =
+            manager.peer.call(SERVICE, MANAGER_PATH, MANAGER, "ResetFailedUnit", &(unit,)).await;
+        match reset {
+            Err(error) if error.name().is_some_and(|name| name.ends_with(".NoSuchUnit")) => Ok(()),
+            other => other,
+        }
+    })
 }
 
 impl Machine {

@@ -60,6 +60,7 @@ pub(super) fn purge(machine: &mut Machine) -> Result<()> {
         "/var/lib/agentos-runtime",
         "/var/lib/agentos-gateway",
         "/var/lib/openclaw",
+        "/var/cache/agentos-packages",
         "/var/cache/agentos-setup",
         "/run/agentos",
         "/etc/systemd/system/multi-user.target.wants/agentd.service",

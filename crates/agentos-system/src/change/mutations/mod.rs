@@ -9,6 +9,7 @@ mod journal;
 mod mount;
 mod network;
 mod ntp;
+mod package;
 mod power;
 mod process;
 mod service;

@@ -130,7 +130,8 @@ pub(in crate::change::mutations) fn at(place: &Place) -> Risk {
     }
     match (first, rest) {
         ("etc", [name, ..]) if POWERFUL.iter().any(|start| name.starts_with(start)) => Risk::Destructive,
-        ("var", ["spool" | "lib", ..]) => Risk::Destructive,
+        // apt installs from its cache.
+        ("var", ["spool" | "lib", ..] | ["cache"] | ["cache", "apt", ..]) => Risk::Destructive,
         ("etc" | "var", _) => Risk::Medium,
         ("root", inside) | ("home", [_, inside @ ..]) => in_home(inside),
         _ if names.contains(&".ssh") => Risk::Destructive,
@@ -192,6 +193,7 @@ mod tests {
             "/etc/resolv.conf/../ssh/sshd_config",
             "/var/spool/cron/crontabs/root",
             "/var/lib/dpkg/info/x.postinst",
+            "/var/cache/apt/archives/x_1_all.deb",
             "/root/.bashrc",
             "/home/pat",
             "/home/pat/.config",
