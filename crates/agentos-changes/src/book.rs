@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use agentos_api::change::{ChangeFilter, Status};
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::{Connection, OptionalExtension, Transaction, params};
 
 use crate::record::{Happening, Record, Seen};
 
@@ -85,7 +85,24 @@ impl Book {
         happening: &Happening,
         seen: Seen<'_>,
     ) -> rusqlite::Result<()> {
-        let transaction = self.connection.unchecked_transaction()?;
+        let transaction = self.transaction()?;
+        self.take_in(event, change, happening, seen)?;
+        transaction.commit()
+    }
+
+    /// Several things that are taken in together, or not at all where it is dropped.
+    pub(crate) fn transaction(&self) -> rusqlite::Result<Transaction<'_>> {
+        self.connection.unchecked_transaction()
+    }
+
+    /// As [`Book::take`], within a transaction.
+    pub(crate) fn take_in(
+        &self,
+        event: u64,
+        change: u64,
+        happening: &Happening,
+        seen: Seen<'_>,
+    ) -> rusqlite::Result<()> {
         let before = self.record(change)?;
         if let Some(after) = Record::after(before, change, happening, seen) {
             self.put(&after)?;
@@ -93,8 +110,7 @@ impl Book {
                 self.follow(&after, seen)?;
             }
         }
-        self.set_last_event(event)?;
-        transaction.commit()
+        self.set_last_event(event)
     }
 
     /// What follows from a change that is made: those that it takes back are undone, those that they had taken back are there
@@ -130,7 +146,7 @@ impl Book {
     /// What a change acts on, so that it is found by it.
     pub(crate) fn set_things(&mut self, change: u64, things: &[String]) -> rusqlite::Result<()> {
         let transaction = self.connection.transaction()?;
-        transaction.execute("DELETE FROM things WHERE change = ?1", [signed(change)])?;
+        transaction.prepare_cached("DELETE FROM things WHERE change = ?1")?.execute([signed(change)])?;
         for thing in things {
             transaction
                 .prepare_cached("INSERT OR IGNORE INTO things (thing, change) VALUES (?1, ?2)")?
@@ -161,7 +177,7 @@ impl Book {
     /// The highest number there is.
     pub(crate) fn highest(&self) -> rusqlite::Result<u64> {
         let found: Option<i64> =
-            self.connection.query_row("SELECT max(id) FROM changes", [], |row| row.get(0))?;
+            self.connection.prepare_cached("SELECT max(id) FROM changes")?.query_row([], |row| row.get(0))?;
         Ok(found.unwrap_or(0).unsigned_abs())
     }
 

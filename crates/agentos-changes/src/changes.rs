@@ -3,13 +3,13 @@
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::sync_channel;
+use std::sync::mpsc::{Receiver, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use agentos_api::change::{self, ChangeFilter, ChangePage};
+use agentos_api::change::{self, ChangeFilter, ChangePage, Status};
 use agentos_api::event::{Actor, EventFilter, EventType, Order, TypeFilter};
-use agentos_ledger::{Appended, Ledger, NewEvent};
+use agentos_ledger::{AppendError, Appended, Ledger, NewEvent};
 use agentos_objects::Objects;
 use agentos_system::Machine;
 use agentos_system::change::Context;
@@ -122,7 +122,7 @@ impl Changes {
             book: Mutex::new(book),
             behind: AtomicBool::new(true),
         };
-        drop(changes.book()?);
+        changes.pin_what_is_needed()?;
         changes.settle()?;
         Ok(changes)
     }
@@ -137,6 +137,16 @@ impl Changes {
             self.behind.store(false, Ordering::Release);
         }
         Ok(book)
+    }
+
+    /// What changes need that are not at their end makes no room for others.
+    fn pin_what_is_needed(&self) -> Result<(), ChangesError> {
+        let book = self.book()?;
+        for status in [Status::Planned, Status::Waiting, Status::Applying, Status::Unconfirmed] {
+            let standing: Vec<u64> = book.standing(status)?.iter().map(|record| record.id).collect();
+            self.objects.pin(&standing);
+        }
+        Ok(())
     }
 
     fn replay(&self, book: &mut Book) -> Result<(), ChangesError> {
@@ -211,7 +221,7 @@ impl Changes {
     /// # Errors
     /// The database's.
     pub fn waiting(&self) -> Result<u64, ChangesError> {
-        Ok(self.book()?.count(change::Status::Waiting)?)
+        Ok(self.book()?.count(Status::Waiting)?)
     }
 
     pub(crate) fn record_of(&self, change: u64) -> Result<Record, ChangesError> {
@@ -274,9 +284,17 @@ impl Changes {
         actor: &Actor,
         happenings: Vec<(u64, Happening)>,
     ) -> Result<(), ChangesError> {
-        let mut pending = Vec::with_capacity(happenings.len());
-        // Until all of it is taken in: whatever ends this early leaves it to be caught up with.
-        self.behind.store(true, Ordering::Release);
+        self.begin_happening(actor, happenings)?.finish(self, book)
+    }
+
+    /// Puts what happens to changes on its way to the ledger. Nothing of it may be done before [`Underway::finish`].
+    pub(crate) fn begin_happening(
+        &self,
+        actor: &Actor,
+        happenings: Vec<(u64, Happening)>,
+    ) -> Result<Underway, ChangesError> {
+        let mut events = Vec::with_capacity(happenings.len());
+        let mut all = Vec::with_capacity(happenings.len());
         for (change, happening) in happenings {
             self.step(happening.kind());
             let kind = EventType::new(happening.kind()).map_err(|error| ChangesError::Invalid {
@@ -284,20 +302,16 @@ impl Changes {
                 reason: error.to_string(),
             })?;
             let data = Data { change, happening };
-            let event = NewEvent::new(kind, actor.clone(), &data)?;
-            let (sender, receiver) = sync_channel(1);
-            self.ledger.append(event, move |result| {
-                let _ = sender.send(result);
-            });
-            pending.push((data, receiver));
+            events.push(NewEvent::new(kind, actor.clone(), &data)?);
+            all.push(data);
         }
-        for (data, receiver) in pending {
-            let appended = receiver.recv().unwrap_or(Err(agentos_ledger::AppendError::Closed))?;
-            let seen = Seen { ts: &appended.ts, actor: actor.as_str() };
-            book.take(appended.id, data.change, &data.happening, seen)?;
-        }
-        self.behind.store(false, Ordering::Release);
-        Ok(())
+        // Until all of it is taken in: whatever ends this early leaves it to be caught up with.
+        self.behind.store(true, Ordering::Release);
+        let (sender, receiver) = sync_channel(1);
+        self.ledger.append_all(events, move |result| {
+            let _ = sender.send(result);
+        });
+        Ok(Underway { actor: actor.clone(), all, receiver })
     }
 
     /// Records an event about a grant, and takes it in.
@@ -323,6 +337,31 @@ impl Changes {
         if let Some(before) = &self.options.before_step {
             before(name);
         }
+    }
+}
+
+/// Events about changes, on their way to the ledger.
+pub(crate) struct Underway {
+    actor: Actor,
+    all: Vec<Data>,
+    receiver: Receiver<Result<Vec<Appended>, AppendError>>,
+}
+
+impl Underway {
+    /// Waits until all of them are durable, and takes them into the book. Only then what they say may be done.
+    ///
+    /// # Errors
+    /// As [`Changes::happen`].
+    pub(crate) fn finish(self, changes: &Changes, book: &Book) -> Result<(), ChangesError> {
+        let appended = self.receiver.recv().unwrap_or(Err(AppendError::Closed))?;
+        let taken = book.transaction()?;
+        for (appended, data) in appended.iter().zip(&self.all) {
+            let seen = Seen { ts: &appended.ts, actor: self.actor.as_str() };
+            book.take_in(appended.id, data.change, &data.happening, seen)?;
+        }
+        taken.commit()?;
+        changes.behind.store(false, Ordering::Release);
+        Ok(())
     }
 }
 

@@ -194,7 +194,7 @@ impl Changes {
         let change = book.highest()? + 1;
         self.step("store");
         // Held until it is decided: what a waiting change needs makes no room for others.
-        self.objects.pin(&[change])?;
+        batch.pinned();
         batch.commit(change)?;
         let planned = Happening::Planned {
             reason: request.reason.to_owned(),
@@ -250,7 +250,7 @@ impl Changes {
             return Ok(());
         }
         self.happen(&by.actor, self.consequences(record, Happening::Applied { found: false })?)?;
-        self.objects.unpin(&[change])?;
+        self.objects.unpin(&[change]);
         Ok(())
     }
 
@@ -273,7 +273,7 @@ impl Changes {
     /// Ends a change otherwise.
     pub(crate) fn end(&self, change: u64, by: &Asked, happening: Happening) -> Result<(), ChangesError> {
         self.happen(&by.actor, vec![(change, happening)])?;
-        self.objects.unpin(&[change])?;
+        self.objects.unpin(&[change]);
         Ok(())
     }
 }

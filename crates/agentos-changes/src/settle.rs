@@ -63,7 +63,8 @@ impl Changes {
             Ok(Progress::All) if record.can_lock_out => self.made(record, by),
             Ok(Progress::All) => {
                 self.happen(&by.actor, self.consequences(record, Happening::Applied { found: true })?)?;
-                Ok(self.objects.unpin(&[change])?)
+                self.objects.unpin(&[change]);
+                Ok(())
             }
             Ok(Progress::Nothing) => {
                 let reason = "agentd was cut off before anything of it was made".to_owned();
