@@ -143,16 +143,15 @@ impl Book {
             .map(|_| ())
     }
 
-    /// What a change acts on, so that it is found by it.
-    pub(crate) fn set_things(&mut self, change: u64, things: &[String]) -> rusqlite::Result<()> {
-        let transaction = self.connection.transaction()?;
-        transaction.prepare_cached("DELETE FROM things WHERE change = ?1")?.execute([signed(change)])?;
+    /// What a change acts on, so that it is found by it. Within a transaction.
+    pub(crate) fn note_things(&self, change: u64, things: &[String]) -> rusqlite::Result<()> {
+        self.connection.prepare_cached("DELETE FROM things WHERE change = ?1")?.execute([signed(change)])?;
+        let mut insert =
+            self.connection.prepare_cached("INSERT OR IGNORE INTO things (thing, change) VALUES (?1, ?2)")?;
         for thing in things {
-            transaction
-                .prepare_cached("INSERT OR IGNORE INTO things (thing, change) VALUES (?1, ?2)")?
-                .execute(params![thing, signed(change)])?;
+            insert.execute(params![thing, signed(change)])?;
         }
-        transaction.commit()
+        Ok(())
     }
 
     /// Changes whose things are not noted: their event was read from the ledger.

@@ -188,7 +188,9 @@ impl Changes {
             let Some(record) = book.record(change)? else { continue };
             // Where the plan made room for later ones the change can no longer be undone, nor depended on.
             if let Ok(kept) = self.kept(&record) {
-                book.set_things(change, &kept.script.things())?;
+                let transaction = book.transaction()?;
+                book.note_things(change, &kept.script.things())?;
+                transaction.commit()?;
             }
         }
         book.set_last_event(head)?;
@@ -284,7 +286,7 @@ impl Changes {
         actor: &Actor,
         happenings: Vec<(u64, Happening)>,
     ) -> Result<(), ChangesError> {
-        self.begin_happening(actor, happenings)?.finish(self, book)
+        self.begin_happening(actor, happenings)?.finish(self, book, |_| Ok(()))
     }
 
     /// Puts what happens to changes on its way to the ledger. Nothing of it may be done before [`Underway::finish`].
@@ -348,17 +350,24 @@ pub(crate) struct Underway {
 }
 
 impl Underway {
-    /// Waits until all of them are durable, and takes them into the book. Only then what they say may be done.
+    /// Waits until all of them are durable, and takes them into the book, with what `also` says. Only then what they say
+    /// may be done.
     ///
     /// # Errors
     /// As [`Changes::happen`].
-    pub(crate) fn finish(self, changes: &Changes, book: &Book) -> Result<(), ChangesError> {
+    pub(crate) fn finish(
+        self,
+        changes: &Changes,
+        book: &Book,
+        also: impl FnOnce(&Book) -> rusqlite::Result<()>,
+    ) -> Result<(), ChangesError> {
         let appended = self.receiver.recv().unwrap_or(Err(AppendError::Closed))?;
         let taken = book.transaction()?;
         for (appended, data) in appended.iter().zip(&self.all) {
             let seen = Seen { ts: &appended.ts, actor: self.actor.as_str() };
             book.take_in(appended.id, data.change, &data.happening, seen)?;
         }
+        also(book)?;
         taken.commit()?;
         changes.behind.store(false, Ordering::Release);
         Ok(())

@@ -50,14 +50,18 @@ impl Changes {
                     reason: request.reason.clone(),
                     grant: None,
                 };
-                self.happen(
-                    &by.actor,
-                    vec![(change, approved), (change, Happening::Applying { plan_hash })],
-                )?;
+                let happenings = vec![(change, approved), (change, Happening::Applying { plan_hash })];
+                let ahead = {
+                    let book = self.book()?;
+                    let underway = self.begin_happening(&by.actor, happenings)?;
+                    let ahead = self.write_ahead(&kept);
+                    underway.finish(self, &book, |_| Ok(()))?;
+                    ahead
+                };
                 if let Some(seconds) = request.for_seconds {
                     self.give(by, &record, seconds.get())?;
                 }
-                self.carry_out(change, &kept, by)?;
+                self.carry_out(change, &kept, ahead, by)?;
             }
         }
         drop(turn);
@@ -105,8 +109,10 @@ impl Changes {
             plan_hash: kept.plan.hash.clone(),
             plan: object,
         };
-        self.happen(&by.actor, vec![(record.id, happening)])?;
-        self.book()?.set_things(record.id, &kept.script.things())?;
+        let things = kept.script.things();
+        let book = self.book()?;
+        self.begin_happening(&by.actor, vec![(record.id, happening)])?
+            .finish(self, &book, |book| book.note_things(record.id, &things))?;
         Ok(kept.plan.hash)
     }
 

@@ -3,7 +3,7 @@
 use agentos_api::change::{Change, MAX_REASON_BYTES, MAX_STEPS, MutateRequest, Plan, Risk, Status, Step};
 use agentos_objects::Batch;
 use agentos_system::Viewer;
-use agentos_system::change::{ChangeError, Made, Prepared, chain};
+use agentos_system::change::{Ahead, ChangeError, Made, Prepared, chain};
 use serde_json::json;
 
 use crate::changes::{Asked, Changes, Outcome, from_now};
@@ -134,7 +134,7 @@ impl Changes {
     ) -> Result<Outcome, ChangesError> {
         let turn = self.my_turn()?;
         let plan_hash = draft.prepared.plan.hash.clone();
-        let (change, kept) = self.number(draft, request, |change| {
+        let (change, kept, ahead) = self.number(draft, request, true, |change| {
             let approved = Happening::Approved {
                 plan_hash: plan_hash.clone(),
                 rule: ruling.rule.clone(),
@@ -143,7 +143,7 @@ impl Changes {
             };
             vec![(change, approved), (change, Happening::Applying { plan_hash: plan_hash.clone() })]
         })?;
-        self.carry_out(change, &kept, request.asked)?;
+        self.carry_out(change, &kept, ahead, request.asked)?;
         drop(turn);
         Ok(Outcome::Done(with_plan(&self.record_of(change)?, kept.plan)))
     }
@@ -160,7 +160,7 @@ impl Changes {
                 "{most} changes wait for a yes already; decide some of them first"
             )));
         }
-        let (change, kept) = self.number(draft, request, |change| {
+        let (change, kept, _) = self.number(draft, request, false, |change| {
             let waiting = Happening::Waiting {
                 rule: ruling.rule.clone(),
                 because: ruling.reason.clone(),
@@ -174,13 +174,14 @@ impl Changes {
     }
 
     /// Gives a draft its number: its plan and contents are durable, then that it is planned, with what follows in the
-    /// same go.
+    /// same go. What is made at once has its new contents written ahead, while that is being recorded.
     fn number(
         &self,
         draft: Draft<'_>,
         request: &Request<'_>,
+        at_once: bool,
         then: impl FnOnce(u64) -> Vec<(u64, Happening)>,
-    ) -> Result<(u64, Kept), ChangesError> {
+    ) -> Result<(u64, Kept, Ahead), ChangesError> {
         let Draft { prepared, mut batch, steps, undoes } = draft;
         let mutations = if undoes.is_empty() {
             steps.iter().map(|step| step.mutation.clone()).collect()
@@ -190,7 +191,7 @@ impl Changes {
         let kept = Kept { plan: prepared.plan, script: prepared.script, steps };
         let plan = batch.put(&written(&kept)?)?;
         let things = kept.script.things();
-        let mut book = self.book()?;
+        let book = self.book()?;
         let change = book.highest()? + 1;
         self.step("store");
         // Held until it is decided: what a waiting change needs makes no room for others.
@@ -210,15 +211,28 @@ impl Changes {
         };
         let mut happenings = vec![(change, planned)];
         happenings.extend(then(change));
-        self.happen_in(&book, &request.asked.actor, happenings)?;
-        book.set_things(change, &things)?;
-        Ok((change, kept))
+        let underway = self.begin_happening(&request.asked.actor, happenings)?;
+        let ahead = if at_once { self.write_ahead(&kept) } else { Ahead::default() };
+        underway.finish(self, &book, |book| book.note_things(change, &things))?;
+        Ok((change, kept, ahead))
+    }
+
+    /// Writes new contents to files without names: nothing that anybody sees, and nothing that a cut leaves.
+    pub(crate) fn write_ahead(&self, kept: &Kept) -> Ahead {
+        self.step("write ahead");
+        kept.script.write_ahead(&self.context())
     }
 
     /// Makes a change whose intent is on the record, and records what became of it.
-    pub(crate) fn carry_out(&self, change: u64, kept: &Kept, by: &Asked) -> Result<(), ChangesError> {
+    pub(crate) fn carry_out(
+        &self,
+        change: u64,
+        kept: &Kept,
+        ahead: Ahead,
+        by: &Asked,
+    ) -> Result<(), ChangesError> {
         let record = self.record_of(change)?;
-        let made = kept.script.make(&self.context(), |_| self.step("transition"));
+        let made = kept.script.make_after(ahead, &self.context(), |_| self.step("transition"));
         self.step("made");
         match made {
             Made::All => self.made(&record, by),

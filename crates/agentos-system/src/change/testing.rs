@@ -138,7 +138,7 @@ impl Bench {
                 Progress::Nothing => 0,
                 Progress::Part(done) => done,
                 Progress::All => prepared.script.len(),
-                Progress::Unclear(what) => panic!("after {count}: {what:?}"),
+                other => panic!("after {count}: {other:?}"),
             };
             assert_eq!(done, count);
             assert_eq!(prepared.script.take_back(done, &self.context()), Vec::<String>::new());
