@@ -16,6 +16,7 @@ use crate::caller::Caller;
 use crate::judge::{now, of};
 use crate::policy::Loaded;
 use crate::principal::Role;
+use crate::quota::lift_command;
 
 /// Holds the steps of a change against the policy: one that is refused refuses all, one that is asked about has all wait.
 pub(crate) struct Steps {
@@ -31,17 +32,10 @@ impl Steps {
         Self { app, loaded, role: caller.role, actor: caller.actor.clone() }
     }
 
-    /// Refuses one more change that waits, where enough of them do.
-    fn may_wait(&self) -> Result<(), String> {
-        let already = self.app.changes.waiting().unwrap_or(u64::MAX);
-        let spend = Spend::Waiting { already };
-        let taken = self.app.policy.quotas().take(
-            &self.loaded.policy,
-            of(self.role),
-            self.actor.as_str(),
-            spend,
-            now().seconds,
-        );
+    /// Counts what a change is about to use, and refuses it where there is no room.
+    fn spend(&self, spend: Spend) -> Result<(), String> {
+        let (role, actor) = (of(self.role), self.actor.as_str());
+        let taken = self.app.policy.quotas().take(&self.loaded.policy, role, actor, spend, now().seconds);
         let Err(reached) = taken else { return Ok(()) };
         if reached.first {
             let event = EventType::new("quota.reached").ok().and_then(|kind| {
@@ -52,8 +46,14 @@ impl Steps {
             if let Some(event) = event {
                 let _ = self.app.ledger.append_blocking(event);
             }
+            self.app.notifier.quota_reached(&reached.to_string(), &lift_command(&reached));
         }
-        Err(format!("{reached}: {already} changes wait for a yes already"))
+        let why = match spend {
+            Spend::Waiting { already } => format!("{already} changes wait for a yes already"),
+            Spend::Kept { bytes, .. } => format!("{bytes} bytes would be kept for this change"),
+            _ => "there is no room for this change".to_owned(),
+        };
+        Err(format!("{reached}: {why}; to lift it for a while the person runs: {}", lift_command(&reached)))
     }
 
     fn decide(
@@ -91,7 +91,13 @@ impl Judge for Steps {
         }
         let strictest = strictest.ok_or_else(|| "a change without steps".to_owned())?;
         if strictest.verdict == Verdict::Ask {
-            self.may_wait()?;
+            self.spend(Spend::Waiting { already: self.app.changes.waiting().unwrap_or(u64::MAX) })?;
+        }
+        if strictest.verdict != Verdict::Deny {
+            // Without a size of the file system there is no share of it.
+            let disk = rustix::fs::statvfs(self.app.ledger.path())
+                .map_or(0, |disk| disk.f_blocks.saturating_mul(disk.f_frsize));
+            self.spend(Spend::Kept { bytes: prepared.bytes, disk })?;
         }
         Ok(strictest)
     }

@@ -35,6 +35,22 @@ impl Notifier {
             "a change waits for a yes: agentctl approvals show {}",
             change.id
         );
+        self.tell(&[
+            ("AGENTOS_CHANGE", change.id.to_string()),
+            ("AGENTOS_RISK", change.plan.risk.as_str().to_owned()),
+            // The agent's words: control characters are no part of them.
+            ("AGENTOS_SUMMARY", plain(&change.plan.summary)),
+            ("AGENTOS_REASON", plain(&change.reason)),
+        ]);
+    }
+
+    /// A quota is reached: the agent pauses unless the person lifts it, with that command. Returns at once.
+    pub(crate) fn quota_reached(&self, which: &str, lift: &str) {
+        tracing::info!("{which}; to lift it for a while: {lift}");
+        self.tell(&[("AGENTOS_QUOTA", plain(which)), ("AGENTOS_LIFT", plain(lift))]);
+    }
+
+    fn tell(&self, variables: &[(&str, String)]) {
         let Some((program, arguments)) = self.command.split_first() else { return };
         let Ok(place) = Arc::clone(&self.running).try_acquire_owned() else { return };
         let mut command = Command::new(program);
@@ -42,11 +58,7 @@ impl Notifier {
             .args(arguments)
             .env_clear()
             .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
-            .env("AGENTOS_CHANGE", change.id.to_string())
-            .env("AGENTOS_RISK", change.plan.risk.as_str())
-            // The agent's words: control characters are no part of them.
-            .env("AGENTOS_SUMMARY", plain(&change.plan.summary))
-            .env("AGENTOS_REASON", plain(&change.reason))
+            .envs(variables.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::null())

@@ -3,7 +3,7 @@
 use agentos_api::change::{Change, MAX_REASON_BYTES, MAX_STEPS, MutateRequest, Plan, Risk, Status, Step};
 use agentos_objects::Batch;
 use agentos_system::Viewer;
-use agentos_system::change::{Ahead, ChangeError, Made, Prepared, chain};
+use agentos_system::change::{Ahead, ChangeError, Made, Prepared, Replaced, chain};
 use serde_json::json;
 
 use crate::changes::{Asked, Changes, Outcome, from_now};
@@ -74,7 +74,12 @@ impl Changes {
         // Planning reads the machine, so that it was asked for is on the record before.
         let shown: Vec<_> =
             steps.iter().map(|step| json!({"mutation": step.mutation, "args": short(step)})).collect();
-        let data = json!({"steps": shown, "reason": request.reason, "dry_run": request.dry_run});
+        let data = json!({
+            "steps": shown,
+            "reason": request.reason,
+            "dry_run": request.dry_run,
+            "bytes": content_bytes(&steps),
+        });
         self.note(&asked.actor, "change.requested", &data)?;
         let viewer = viewer(asked.operator);
         let (prepared, batch) = self
@@ -183,6 +188,7 @@ impl Changes {
         then: impl FnOnce(u64) -> Vec<(u64, Happening)>,
     ) -> Result<(u64, Kept, Ahead), ChangesError> {
         let Draft { prepared, mut batch, steps, undoes } = draft;
+        let bytes = prepared.bytes;
         let mutations = if undoes.is_empty() {
             steps.iter().map(|step| step.mutation.clone()).collect()
         } else {
@@ -207,6 +213,7 @@ impl Changes {
             things: things.len() as u64,
             can_lock_out: kept.plan.steps.iter().any(|step| step.can_lock_out),
             undoes,
+            bytes,
             operator: request.asked.operator,
         };
         let mut happenings = vec![(change, planned)];
@@ -232,10 +239,11 @@ impl Changes {
         by: &Asked,
     ) -> Result<(), ChangesError> {
         let record = self.record_of(change)?;
-        let made = kept.script.make_after(ahead, &self.context(), |_| self.step("transition"));
+        let mut replaced = Replaced::default();
+        let made = kept.script.make_after(ahead, &mut replaced, &self.context(), |_| self.step("transition"));
         self.step("made");
         match made {
-            Made::All => self.made(&record, by),
+            Made::All => self.made(&record, by, replaced),
             Made::TakenBack { error } => {
                 let reason = format!("{}; what had been made of it was taken back", chain(&error));
                 self.end(change, by, Happening::Failed { reason: cut(&reason, 4000) })?;
@@ -254,7 +262,8 @@ impl Changes {
     }
 
     /// A change was made: what that means for it, and for those that it takes back.
-    pub(crate) fn made(&self, record: &Record, by: &Asked) -> Result<(), ChangesError> {
+    /// The files that it replaced are freed while that is recorded.
+    pub(crate) fn made(&self, record: &Record, by: &Asked, replaced: Replaced) -> Result<(), ChangesError> {
         let change = record.id;
         if record.can_lock_out && !self.options.confirm_within.is_zero() {
             let until = from_now(self.options.confirm_within);
@@ -263,7 +272,11 @@ impl Changes {
             self.note_unconfirmed(change);
             return Ok(());
         }
-        self.happen(&by.actor, self.consequences(record, Happening::Applied { found: false })?)?;
+        let happenings = self.consequences(record, Happening::Applied { found: false })?;
+        let book = self.book()?;
+        let underway = self.begin_happening(&by.actor, happenings)?;
+        drop(replaced);
+        underway.finish(self, &book, |_| Ok(()))?;
         self.objects.unpin(&[change]);
         Ok(())
     }
@@ -369,6 +382,12 @@ fn short(step: &Step) -> serde_json::Map<String, serde_json::Value> {
             }
         })
         .collect()
+}
+
+/// Bytes of content that steps bring.
+pub fn content_bytes(steps: &[Step]) -> u64 {
+    let contents = steps.iter().filter_map(|step| step.args.get("content")?.as_str());
+    contents.fold(0, |sum, text| sum.saturating_add(text.len() as u64))
 }
 
 /// Says in which of several steps an argument is wrong.

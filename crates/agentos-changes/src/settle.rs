@@ -3,7 +3,7 @@
 use agentos_api::change::Status;
 use agentos_api::event::Actor;
 use agentos_system::Wake;
-use agentos_system::change::{Progress, chain};
+use agentos_system::change::{Progress, Replaced, chain};
 
 use crate::changes::{Asked, Changes, is_over};
 use crate::error::ChangesError;
@@ -61,7 +61,7 @@ impl Changes {
         };
         let context = self.context();
         match kept.script.progress(&context) {
-            Ok(Progress::All) if record.can_lock_out => self.made(record, by),
+            Ok(Progress::All) if record.can_lock_out => self.made(record, by, Replaced::default()),
             Ok(Progress::All) => {
                 self.happen(&by.actor, self.consequences(record, Happening::Applied { found: true })?)?;
                 self.objects.unpin(&[change]);

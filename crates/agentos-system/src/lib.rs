@@ -31,4 +31,5 @@ pub use dispatch::names;
 pub use error::QueryError;
 pub use files::{Kept, Rules};
 pub use machine::{Machine, MachineOptions, Viewer};
+pub use run::{counting_programs, starts_programs};
 pub use systemd::transient::Wake;

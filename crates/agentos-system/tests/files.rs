@@ -8,7 +8,9 @@ use std::path::{Path, PathBuf};
 use agentos_api::change::{Risk, Step, Undo};
 use agentos_api::query::path::encode;
 use agentos_objects::{Objects, Options};
-use agentos_system::change::{ChangeError, Context, Made, Position, Prepared, Progress, Script, Undone};
+use agentos_system::change::{
+    ChangeError, Context, Made, Position, Prepared, Progress, Replaced, Script, Undone,
+};
 use agentos_system::{Machine, MachineOptions, Viewer};
 use rustix::mount::{MountFlags, MountPropagationFlags, mount, mount_change, mount_remount};
 use serde_json::{Value, json};
@@ -493,7 +495,10 @@ fn what_is_written_ahead_is_seen_by_nobody_and_leaves_nothing() {
     fs::rename(bench.path(""), bench.folder.path().join("elsewhere")).unwrap();
     fs::create_dir(bench.path("")).unwrap();
     fs::write(bench.path("old"), "old").unwrap();
-    assert!(matches!(plan.script.make_after(ahead, &bench.context(), |_| {}), Made::All));
+    assert!(matches!(
+        plan.script.make_after(ahead, &mut Replaced::default(), &bench.context(), |_| {}),
+        Made::All
+    ));
     assert_eq!(fs::read_to_string(bench.path("new")).unwrap(), "new");
     assert_eq!(fs::read_to_string(bench.path("old")).unwrap(), "newer");
     assert_eq!(fs::read_dir(bench.path("")).unwrap().count(), 2);

@@ -8,6 +8,7 @@ mod events;
 pub(crate) mod health;
 mod memory;
 mod query;
+mod quota;
 mod stream;
 
 use std::sync::Arc;
@@ -58,7 +59,7 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         .route("/changes/{id}/confirm", post(change::confirm))
         .route("/approvals", get(change::waiting))
         .route("/approvals/{id}", post(change::decide))
-        .route("/grants", get(change::grants))
+        .route("/grants", get(change::grants).post(quota::lift))
         .route("/grants/{id}/revoke", post(change::revoke))
         .route("/events/log", get(events::page))
         .route("/events/stream", get(stream::follow))

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use agentos_api::query::QueryRequest;
 use agentos_api::{Code, MASKED_HEADER, Problem};
 use agentos_policy::Spend;
+use agentos_system::{counting_programs, starts_programs};
 use axum::extract::State;
 use axum::http::{HeaderName, HeaderValue};
 use axum::response::Response;
@@ -41,15 +42,19 @@ pub(crate) async fn answer(
         app.record(&caller, "policy.denied", &event).await?;
         return Err(problem.into());
     }
+    if starts_programs(&request.query) {
+        app.spend(&caller, Spend::Programs { started: 0 }).await?;
+    }
     app.record(&caller, "system.query", &Asked { query: &request.query, args: &request.args }).await?;
     let viewer = caller.viewer(judge.clone());
     let name = request.query;
     let what = format!("the query {name}");
-    let shown = Arc::clone(&judge);
+    let (shown, asking) = (Arc::clone(&judge), caller.clone());
     let answered = app
         .blocking(&what, move |app| {
-            let answer = app.machine.query(&name, &args, viewer).map_err(|error| query_problem(&error))?;
-            Ok(shown.shown(answer))
+            let (answer, started) = counting_programs(|| app.machine.query(&name, &args, viewer));
+            app.count_programs(&asking, started);
+            Ok(shown.shown(answer.map_err(|error| query_problem(&error))?))
         })
         .await;
     // What a file is turns out when it is found; then the policy may say otherwise than by the words of the question.

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use super::context::Context;
 use super::error::ChangeError;
-use super::file::together::{self, Ahead, Failed};
+use super::file::together::{self, Ahead, Failed, Replaced};
 use super::reverse;
 use super::script::Script;
 use super::transition::{Position, Transit, Transition};
@@ -47,7 +47,7 @@ impl Script {
     /// Makes all of it, in order; takes back what was made where one transition fails. `before_each` is told the number of
     /// the transition that is made next.
     pub fn make(&self, context: &Context<'_>, before_each: impl FnMut(usize)) -> Made {
-        self.make_after(Ahead::default(), context, before_each)
+        self.make_after(Ahead::default(), &mut Replaced::default(), context, before_each)
     }
 
     /// Writes the new contents of its first transitions to files without names. Nothing of the machine is changed, and
@@ -58,10 +58,11 @@ impl Script {
         Ahead::write(transitions.get(..first).unwrap_or_default(), context)
     }
 
-    /// As [`Script::make`], with what [`Script::write_ahead`] wrote.
+    /// As [`Script::make`], with what [`Script::write_ahead`] wrote. Files that it replaces are freed with `replaced`.
     pub fn make_after(
         &self,
         mut ahead: Ahead,
+        replaced: &mut Replaced,
         context: &Context<'_>,
         mut before_each: impl FnMut(usize),
     ) -> Made {
@@ -79,7 +80,7 @@ impl Script {
                 next.apply(context).map_err(Failed::At)
             } else {
                 let run = transitions.get(first..first + together).unwrap_or_default();
-                together::make(run, std::mem::take(&mut ahead), context, before)
+                together::make(run, std::mem::take(&mut ahead), replaced, context, before)
             };
             if let Err(failed) = result {
                 // Where the sync behind the last of them failed, that one was made too.

@@ -60,4 +60,6 @@ pub struct Prepared {
     pub script: Script,
     /// What each step acts on.
     pub touched: Vec<Touched>,
+    /// Bytes that are kept for it: new contents, and those that they replace.
+    pub bytes: u64,
 }

@@ -13,6 +13,7 @@ use rustix::io::Errno;
 use super::build::{Aside, build, remove};
 use super::place::Place;
 use super::state::FileState;
+use super::together::Replaced;
 use super::unnamed::Unnamed;
 use crate::change::context::Context;
 use crate::change::error::ChangeError;
@@ -83,6 +84,7 @@ impl<'s> Swap<'s> {
         from: &FileState,
         to: &FileState,
         ahead: Option<Unnamed>,
+        replaced: &mut Replaced,
     ) -> Result<(), ChangeError> {
         self.expect(from)?;
         let mut made = match ahead {
@@ -107,7 +109,8 @@ impl<'s> Swap<'s> {
             exchange(self.folder).map_err(|error| self.failed(error))?;
             return Err(self.moved(from));
         }
-        // What has the name aside now is what was replaced: it goes when this ends.
+        // What has the name aside now is what was replaced: its name goes when this ends.
+        replaced.hold(self.folder, &made.name);
         drop(made);
         Ok(())
     }

@@ -4,8 +4,10 @@
 //! A power cut in between may leave any of them as it is or as it shall be, each whole; which ones is seen afterwards.
 
 use std::collections::VecDeque;
+use std::ffi::CStr;
 
 use rustix::fd::OwnedFd;
+use rustix::fs::{Mode, OFlags, openat};
 
 use super::swap::{open_folder, sync_folder};
 use super::unnamed::Unnamed;
@@ -73,6 +75,21 @@ impl Ahead {
     }
 }
 
+/// Files that were replaced and have no name any more. Freeing their blocks takes the file system some time: it does when this
+/// is dropped, so that what is recorded need not wait for it.
+#[derive(Debug, Default)]
+pub struct Replaced(Vec<OwnedFd>);
+
+impl Replaced {
+    /// Keeps a file, by a name that is about to go, from being freed. Where it is not kept it is freed with its name.
+    pub(super) fn hold(&mut self, folder: &OwnedFd, name: &CStr) {
+        if self.0.len() < MOST {
+            let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+            self.0.extend(openat(folder, name, flags, Mode::empty()));
+        }
+    }
+}
+
 /// Where making some of them failed.
 pub(crate) enum Failed {
     /// At one of them.
@@ -96,6 +113,7 @@ impl From<Failed> for ChangeError {
 pub(crate) fn make(
     run: &[&Transition],
     mut ahead: Ahead,
+    replaced: &mut Replaced,
     context: &Context<'_>,
     mut before_each: impl FnMut(usize),
 ) -> Result<(), Failed> {
@@ -114,7 +132,7 @@ pub(crate) fn make(
         if number == 0 && ahead.0.is_empty() {
             ahead = Ahead::write_in(folder, run, context);
         }
-        file.act(folder, context, ahead.0.pop_front().flatten()).map_err(Failed::At)?;
+        file.act(folder, context, ahead.0.pop_front().flatten(), replaced).map_err(Failed::At)?;
     }
     folder.map_or(Ok(()), |(folder, file)| sync_folder(&folder, &file.place).map_err(Failed::Sync))
 }

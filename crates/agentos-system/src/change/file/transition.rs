@@ -9,6 +9,7 @@ use super::build;
 use super::place::Place;
 use super::state::FileState;
 use super::swap::{Swap, open_folder, sync_folder};
+use super::together::Replaced;
 use super::unnamed::Unnamed;
 use crate::change::context::Context;
 use crate::change::error::ChangeError;
@@ -72,7 +73,7 @@ impl Transit for FileTransition {
     fn apply(&self, context: &Context<'_>) -> Result<(), ChangeError> {
         let folder = open_folder(&self.place)?;
         let ahead = self.write_ahead(&folder, context).filter(|ahead| ahead.sync().is_ok());
-        self.act(&folder, context, ahead)?;
+        self.act(&folder, context, ahead, &mut Replaced::default())?;
         sync_folder(&folder, &self.place)
     }
 
@@ -132,6 +133,7 @@ impl FileTransition {
         folder: &OwnedFd,
         context: &Context<'_>,
         ahead: Option<Unnamed>,
+        replaced: &mut Replaced,
     ) -> Result<(), ChangeError> {
         let swap = Swap::new(&self.place, folder, context)?;
         match (&self.from, &self.to) {
@@ -142,7 +144,7 @@ impl FileTransition {
             (FileState::Folder { .. }, _) | (_, FileState::Folder { .. }) => Err(ChangeError::refused(
                 format!("{} is a folder on one side of the change only; delete it first", self.on()),
             )),
-            (from, to) => swap.replace(from, to, ahead),
+            (from, to) => swap.replace(from, to, ahead, replaced),
         }
     }
 
