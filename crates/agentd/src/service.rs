@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use agentos_api::ledger::Checkpoint;
 use agentos_changes::Changes;
-use agentos_ledger::{Ledger, LedgerError, Subscription};
+use agentos_ledger::{CosignedFile, Ledger, LedgerError, Subscription};
 use agentos_system::Machine;
 use anyhow::{Context, Result};
 use axum::Router;
@@ -59,6 +59,8 @@ pub(crate) struct Service {
 enum Mode {
     Open {
         ledger: Arc<Ledger>,
+        /// What witnesses cosigned, and which are believed.
+        cosigned: Arc<Mutex<CosignedFile>>,
         /// Changes when the ledger can no longer be written, and when it can again.
         writable: watch::Receiver<bool>,
         /// Kept for as long as it is served: dropping one ends it.
@@ -90,6 +92,14 @@ impl Service {
     pub(crate) fn ledger(&self) -> Option<Arc<Ledger>> {
         match &self.mode {
             Mode::Open { ledger, .. } => Some(Arc::clone(ledger)),
+            Mode::NotWhole { .. } | Mode::Waiting { .. } => None,
+        }
+    }
+
+    /// What witnesses cosigned, where the ledger is open.
+    pub(crate) fn cosigned(&self) -> Option<Arc<Mutex<CosignedFile>>> {
+        match &self.mode {
+            Mode::Open { cosigned, .. } => Some(Arc::clone(cosigned)),
             Mode::NotWhole { .. } | Mode::Waiting { .. } => None,
         }
     }
@@ -172,6 +182,7 @@ impl Parts {
             told.send_replace(status.unavailable.is_none());
         });
         let signed = ledger.subscribe_to_checkpoints(checkpoints_into_the_log());
+        let cosigned = Arc::new(Mutex::new(cosigned));
         let app = App {
             ledger: Arc::clone(&ledger),
             machine,
@@ -179,7 +190,7 @@ impl Parts {
             changes,
             changing: Arc::new(Semaphore::new(CHANGES_AT_ONCE)),
             deciding: Arc::new(Semaphore::new(CHANGES_AT_ONCE)),
-            cosigned: Arc::new(Mutex::new(cosigned)),
+            cosigned: Arc::clone(&cosigned),
             cosigning: tokio::sync::Mutex::new(()),
             notifier: Notifier::new(self.config.approvals.notify.clone()),
             limits: Arc::clone(&self.limits),
@@ -190,7 +201,7 @@ impl Parts {
             size,
             stopping: self.stopping.clone(),
         };
-        let mode = Mode::Open { ledger, writable, _subscriptions: [growth, trouble, signed] };
+        let mode = Mode::Open { ledger, cosigned, writable, _subscriptions: [growth, trouble, signed] };
         (routes::router(Arc::new(app)), mode)
     }
 
