@@ -556,3 +556,23 @@ fn what_is_kept_for_changes_is_bounded_as_a_share_of_the_disk() {
     let bench = Bench::under(&format!("{ASK}[quota.agent]\ndisk_share = \"50 %\"\n"));
     bench.waiting("a", "x");
 }
+
+#[test]
+fn a_folder_is_not_taken_back_from_under_what_was_written_into_it() {
+    let bench = Bench::under(ALLOW);
+    let body = json!({"mutation": "file.mkdir", "args": {"path": bench.path("d/e"), "parents": true}, "reason": "x"});
+    assert_eq!(bench.mutate(&body).status, 200);
+    assert_eq!(bench.write("d/e/f", "content").status, 200);
+    assert_eq!(bench.write("de", "beside it").status, 200);
+    let undo = |body: &str| bench.daemon.post("/changes/1/undo", body);
+    let problem = undo(r#"{"reason": "x", "dry_run": true}"#).problem(409, "change_has_dependents");
+    assert_eq!(problem["detail"], "later changes build on change 1: 2", "{problem}");
+    // What came into it otherwise is named too, before anything is made.
+    std::fs::write(bench.path("d/by-hand"), "x").unwrap();
+    let problem = undo(r#"{"reason": "x", "dry_run": true, "with_dependents": true}"#);
+    let text = problem.json().to_string();
+    assert!(problem.status >= 400 && text.contains("a folder with by-hand in it"), "{text}");
+    std::fs::remove_file(bench.path("d/by-hand")).unwrap();
+    assert_eq!(undo(r#"{"reason": "x", "with_dependents": true}"#).status, 200);
+    assert!(!bench.path("d").exists() && bench.path("de").exists());
+}

@@ -225,6 +225,20 @@ impl Book {
         rows.map(|row| from_text(&row?)).collect()
     }
 
+    /// Later changes that act on something below `folder`, which is a thing, the oldest first.
+    pub(crate) fn later_below(&self, change: u64, folder: &str) -> rusqlite::Result<Vec<Record>> {
+        // "0" is what follows "/": between the two stands all that is below.
+        let mut statement = self.connection.prepare_cached(
+            "SELECT DISTINCT changes.id, record FROM things JOIN changes ON changes.id = things.change
+             WHERE things.thing > ?1 AND things.thing < ?2 AND things.change > ?3 ORDER BY changes.id",
+        )?;
+        let rows = statement
+            .query_map(params![format!("{folder}/"), format!("{folder}0"), signed(change)], |row| {
+                row.get::<_, String>(1)
+            })?;
+        rows.map(|row| from_text(&row?)).collect()
+    }
+
     /// Keeps a grant, or forgets it.
     pub(crate) fn set_grant(&self, id: u64, record: Option<&str>) -> rusqlite::Result<()> {
         match record {

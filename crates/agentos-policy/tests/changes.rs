@@ -171,6 +171,32 @@ fn the_careful_policy_asks_the_autonomous_one_allows_the_small_and_the_read_only
         change(&autonomous, "file.move", Risk::Low, &["/home/anna", "/srv/anna"]).verdict,
         Verdict::Ask
     );
+    let service = |policy, name, unit: &str, risk| {
+        let subject = Subject::Mutation { name, risk };
+        judge(policy, Role::Agent, subject, &[], &[unit], &json!({ "unit": unit }))
+    };
+    for name in ["service.start", "service.reload"] {
+        assert!(is_allowed(&service(&autonomous, name, "nginx.service", Risk::Medium)), "{name}");
+        assert_eq!(service(&careful, name, "nginx.service", Risk::Medium).verdict, Verdict::Ask);
+        for unit in
+            ["ssh.service", "sshd.socket", "debug-shell.service", "serial-getty@ttyS0.service", "a.target"]
+        {
+            assert_eq!(service(&autonomous, name, unit, Risk::Medium).verdict, Verdict::Ask, "{name} {unit}");
+        }
+        let destructive = service(&autonomous, name, "nginx.service", Risk::Destructive);
+        assert_eq!(destructive.verdict, Verdict::Ask);
+    }
+    for name in ["service.stop", "service.restart", "service.enable", "service.mask"] {
+        assert_eq!(service(&autonomous, name, "nginx.service", Risk::Medium).verdict, Verdict::Ask, "{name}");
+    }
+    for (name, path) in [("hostname.set", "/etc/hostname"), ("timezone.set", "/etc/localtime")] {
+        assert!(is_allowed(&change(&autonomous, name, Risk::Medium, &[path])), "{name}");
+    }
+    for name in
+        ["sysctl.set", "swap.on", "swap.off", "firewall.open", "mount.mount", "user.create", "group.create"]
+    {
+        assert_eq!(change(&autonomous, name, Risk::Medium, &[]).verdict, Verdict::Ask, "{name}");
+    }
     assert_eq!(
         change(&autonomous, "user.add", Risk::Low, &[]).verdict,
         Verdict::Ask,

@@ -28,6 +28,15 @@ impl Script {
         self.len() == 0
     }
 
+    /// The folders that it makes, as [`Script::things`] names them.
+    pub fn made_folders(&self) -> Vec<String> {
+        let folders = self.transitions().filter_map(|transition| match transition {
+            Transition::File(file) => file.makes_folder().map(|_| file.on()),
+            _ => None,
+        });
+        folders.collect()
+    }
+
     /// What it acts on, each once, in order.
     pub fn things(&self) -> Vec<String> {
         let mut things: Vec<String> = Vec::new();

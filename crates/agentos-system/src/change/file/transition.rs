@@ -35,6 +35,18 @@ const fn is_zero(number: &u32) -> bool {
 }
 
 impl FileTransition {
+    /// The folder that it makes where nothing is.
+    pub(crate) fn makes_folder(&self) -> Option<&Place> {
+        let makes = matches!((&self.from, &self.to), (FileState::Absent, FileState::Folder { .. }));
+        makes.then_some(&self.place)
+    }
+
+    /// The folder that it takes away.
+    pub(crate) fn removes_folder(&self) -> Option<&Place> {
+        let removes = matches!((&self.from, &self.to), (FileState::Folder { .. }, FileState::Absent));
+        removes.then_some(&self.place)
+    }
+
     fn is_in_place(&self) -> bool {
         match (&self.from, &self.to) {
             (FileState::File { content: from, .. }, FileState::File { content: to, .. }) => from == to,
