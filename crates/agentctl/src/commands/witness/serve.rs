@@ -29,7 +29,7 @@ const CONNECTIONS: usize = 64;
 /// How long a request's head, and then its body, may take to arrive.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// How long a connection is kept at all.
-const LONGEST: Duration = Duration::from_secs(600);
+const LONGEST: Duration = Duration::from_mins(10);
 /// Requests that were answered and not told of yet; what is more is not told.
 const UNTOLD: usize = 256;
 const SIZE_TYPE: &str = "text/x.tlog.size";
@@ -207,9 +207,9 @@ async fn connection(stream: impl tokio::io::AsyncRead + tokio::io::AsyncWrite + 
     });
     let mut builder = hyper::server::conn::http1::Builder::new();
     builder.timer(TokioTimer::new()).header_read_timeout(PATIENCE).max_headers(64).max_buf_size(64 << 10);
-    let served = builder.serve_connection(TokioIo::new(stream), service);
+    let answering = builder.serve_connection(TokioIo::new(stream), service);
     // What went wrong with a connection is the caller's business.
-    let _ = tokio::time::timeout(LONGEST, served).await;
+    let _ = tokio::time::timeout(LONGEST, answering).await;
 }
 
 impl Server {
