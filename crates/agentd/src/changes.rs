@@ -17,6 +17,7 @@ use crate::chat::Waiting;
 use crate::judge::{now, of};
 use crate::policy::Loaded;
 use crate::principal::Role;
+use crate::quota::lift_command;
 
 /// Holds the steps of a change against the policy: one that is refused refuses all, one that is asked about has all wait.
 pub(crate) struct Steps {
@@ -30,6 +31,15 @@ impl Steps {
     pub(crate) fn new(app: &Arc<App>, caller: &Caller) -> Self {
         let (app, loaded) = (Arc::clone(app), app.policy.now());
         Self { app, loaded, role: caller.role, actor: caller.actor.clone() }
+    }
+
+    /// Counts what a change is about to use, and refuses it where there is no room.
+    fn spend(&self, spend: Spend) -> Result<(), String> {
+        let why = match spend {
+            Spend::Kept { bytes, .. } => format!("{bytes} bytes would be kept for this change"),
+            _ => "there is no room for this change".to_owned(),
+        };
+        spend_or_say(&self.app, &self.loaded, (self.role, &self.actor), spend, &why)
     }
 
     fn decide(
@@ -70,6 +80,12 @@ impl Judge for Steps {
             let already = self.app.changes.waiting().unwrap_or(u64::MAX);
             may_wait(&self.app, &self.loaded, (self.role, &self.actor), already)?;
         }
+        if strictest.verdict != Verdict::Deny {
+            // Without a size of the file system there is no share of it.
+            let disk = rustix::fs::statvfs(self.app.ledger.path())
+                .map_or(0, |disk| disk.f_blocks.saturating_mul(disk.f_frsize));
+            self.spend(Spend::Kept { bytes: prepared.bytes, disk })?;
+        }
         Ok(strictest)
     }
 }
@@ -84,7 +100,21 @@ pub(crate) fn may_wait(
     (role, actor): (Role, &Actor),
     already: u64,
 ) -> Result<(), String> {
-    let spend = Spend::Waiting { already };
+    let why = format!("{already} wait for a yes already");
+    spend_or_say(app, loaded, (role, actor), Spend::Waiting { already }, &why)
+}
+
+/// Counts what a caller is about to use of a quota; the first refusal of a window is recorded, and the person told. Blocks.
+///
+/// # Errors
+/// The quota as a sentence, with `why` and what the person types.
+fn spend_or_say(
+    app: &App,
+    loaded: &Loaded,
+    (role, actor): (Role, &Actor),
+    spend: Spend,
+    why: &str,
+) -> Result<(), String> {
     let taken = app.policy.quotas().take(&loaded.policy, of(role), actor.as_str(), spend, now().seconds);
     let Err(reached) = taken else { return Ok(()) };
     if reached.first {
@@ -96,8 +126,9 @@ pub(crate) fn may_wait(
         if let Some(event) = event {
             let _ = app.ledger.append_blocking(event);
         }
+        app.notifier.quota_reached(&reached.to_string(), &lift_command(&reached));
     }
-    Err(format!("{reached}: {already} wait for a yes already"))
+    Err(format!("{reached}: {why}; to lift it for a while the person runs: {}", lift_command(&reached)))
 }
 
 fn ruling(decision: Decision) -> Ruling {

@@ -329,5 +329,7 @@ pub(crate) fn now() -> Moment {
     let local = Zoned::now();
     let weekday = u8::try_from(local.weekday().to_monday_zero_offset()).unwrap_or_default();
     let minute = u16::try_from(i32::from(local.hour()) * 60 + i32::from(local.minute())).unwrap_or_default();
-    Moment { weekday, minute, seconds: START.get_or_init(Instant::now).elapsed().as_secs() }
+    // Two days are before the start: what the record has of them is counted too.
+    let seconds = 2 * 86_400 + START.get_or_init(Instant::now).elapsed().as_secs();
+    Moment { weekday, minute, seconds }
 }

@@ -91,6 +91,16 @@ impl Notifier {
         if let Some(terminals) = &self.terminals {
             terminals.tell(&announcement(waiting));
         }
+        self.tell(&environment(waiting, chat.code(waiting)));
+    }
+
+    /// A quota is reached: the agent pauses unless the person lifts it, with that command. Returns at once.
+    pub(crate) fn quota_reached(&self, which: &str, lift: &str) {
+        tracing::info!("{which}; to lift it for a while: {lift}");
+        self.tell(&[("AGENTOS_QUOTA", plain(which)), ("AGENTOS_LIFT", plain(lift))]);
+    }
+
+    fn tell(&self, variables: &[(&str, String)]) {
         let Some((program, arguments)) = self.command.split_first() else { return };
         let Ok(place) = Arc::clone(&self.running).try_acquire_owned() else { return };
         let mut command = Command::new(program);
@@ -98,7 +108,7 @@ impl Notifier {
             .args(arguments)
             .env_clear()
             .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
-            .envs(environment(waiting, chat.code(waiting)))
+            .envs(variables.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::null())

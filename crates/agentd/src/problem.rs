@@ -109,7 +109,7 @@ pub(crate) fn changes_problem(error: &ChangesError) -> Problem {
         ChangesError::Denied(_) => Problem::new(Code::POLICY_DENIED, detail)
             .with_hint("Asking again, or in another way, gives the same answer. Who operates the machine can change the rule."),
         ChangesError::Quota(_) => Problem::new(Code::QUOTA_REACHED, detail)
-            .with_hint("The person decides what waits: agentctl approvals. Asking again before that gives the same answer."),
+            .with_hint("The person decides what waits (agentctl approvals), or lifts the quota for a while. Asking again before that gives the same answer."),
         ChangesError::Conflict(conflict) => conflict_problem(conflict, detail),
         ChangesError::Failed { .. } => Problem::new(Code::CHANGE_FAILED, detail)
             .with_hint("GET /changes/{id} has all of it; plan it again when the cause is gone"),

@@ -2,9 +2,9 @@
 //! cannot is named; and when one of the two files cannot be used, nothing changes.
 
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
-use agentos_ledger::Ledger;
+use agentos_ledger::{CosignedFile, Ledger};
 use serde_json::{Map, Value, json};
 
 use crate::config::{Config, ConfigError, DEFAULT_PATH};
@@ -67,7 +67,11 @@ impl Rejected {
 
 impl Reloader {
     /// Reads the configuration again and answers what `systemctl status` shows of it; nothing where all is in force.
-    pub(crate) async fn reload(&mut self, ledger: Option<Arc<Ledger>>) -> Option<String> {
+    pub(crate) async fn reload(
+        &mut self,
+        ledger: Option<Arc<Ledger>>,
+        cosigned: Option<Arc<Mutex<CosignedFile>>>,
+    ) -> Option<String> {
         notify::reloading();
         let (file, policy_file) = (self.file.clone(), self.running.policy.clone());
         let path = self.path();
@@ -81,7 +85,7 @@ impl Reloader {
         })
         .await;
         let outcome = match read {
-            Ok(Ok((config, policy))) => self.take(config, policy, ledger).await,
+            Ok(Ok((config, policy))) => self.take(config, policy, ledger, cosigned).await,
             Ok(Err(rejected)) => reject(rejected, ledger).await,
             Err(error) => Outcome::NotRecorded(format!("reading the configuration failed: {error}")),
         };
@@ -102,12 +106,18 @@ impl Reloader {
         self.file.clone().unwrap_or_else(|| PathBuf::from(DEFAULT_PATH)).display().to_string()
     }
 
-    async fn take(&mut self, config: Config, policy: Loaded, ledger: Option<Arc<Ledger>>) -> Outcome {
+    async fn take(
+        &mut self,
+        config: Config,
+        policy: Loaded,
+        ledger: Option<Arc<Ledger>>,
+        cosigned: Option<Arc<Mutex<CosignedFile>>>,
+    ) -> Outcome {
         let changed = config.differences(&self.running);
         let (applied, waiting): (Map<String, Value>, Map<String, Value>) =
-            changed.into_iter().partition(|(key, _)| key.starts_with("limits."));
+            changed.into_iter().partition(|(key, _)| key.starts_with("limits.") || key == "ledger.witnesses");
         let needs_restart: Vec<String> = waiting.into_iter().map(|(key, _)| key).collect();
-        // Limits are numbers. Of the other keys the record holds the names only.
+        // Limits are numbers, and the keys of witnesses are public. Of the other keys the record holds the names only.
         let event = json!({
             "file": self.path(),
             "applied": applied,
@@ -121,6 +131,12 @@ impl Reloader {
         self.limits.set(config.limits);
         self.running.limits = config.limits;
         self.policy.set(policy);
+        if applied.contains_key("ledger.witnesses") {
+            self.running.ledger.witnesses.clone_from(&config.ledger.witnesses);
+            if let Err(error) = believe(cosigned, &config).await {
+                tracing::error!("those witnesses are not believed before a restart: {error}");
+            }
+        }
         for (key, value) in &applied {
             tracing::info!("{key} is {value} from now on");
         }
@@ -133,6 +149,17 @@ impl Reloader {
         tracing::info!("the configuration is loaded");
         Outcome::Loaded { needs_restart }
     }
+}
+
+/// Believes the witnesses of the configuration. Where the ledger is not open yet, it is opened with them.
+async fn believe(cosigned: Option<Arc<Mutex<CosignedFile>>>, config: &Config) -> Result<(), String> {
+    let (Some(cosigned), Some(witnesses)) = (cosigned, config.ledger.witness_keys()) else { return Ok(()) };
+    tokio::task::spawn_blocking(move || {
+        cosigned.lock().unwrap_or_else(PoisonError::into_inner).believe(witnesses)
+    })
+    .await
+    .map_err(|error| error.to_string())?
+    .map_err(|error| with_causes(&error))
 }
 
 async fn reject(rejected: Rejected, ledger: Option<Arc<Ledger>>) -> Outcome {

@@ -128,7 +128,7 @@ async fn serve_with(
             _ = hangup.recv() => reload_wanted = true,
             () = tokio::time::sleep_until(reload_after), if reload_wanted => {
                 reload_wanted = false;
-                left = reloader.reload(service.ledger()).await;
+                left = reloader.reload(service.ledger(), service.cosigned()).await;
                 said = with_left(service.status(), left.as_deref());
                 notify::ready(&said);
                 reload_after = Instant::now() + BETWEEN_RELOADS;

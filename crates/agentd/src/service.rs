@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use agentos_api::ledger::Checkpoint;
 use agentos_changes::Changes;
-use agentos_ledger::{Ledger, LedgerError, Subscription};
+use agentos_ledger::{CosignedFile, Ledger, LedgerError, Subscription};
 use agentos_system::Machine;
 use anyhow::{Context, Result};
 use axum::Router;
@@ -61,6 +61,8 @@ pub(crate) struct Service {
 enum Mode {
     Open {
         ledger: Arc<Ledger>,
+        /// What witnesses cosigned, and which are believed.
+        cosigned: Arc<Mutex<CosignedFile>>,
         /// Changes when the ledger can no longer be written, and when it can again.
         writable: watch::Receiver<bool>,
         /// Kept for as long as it is served: dropping one ends it.
@@ -92,6 +94,14 @@ impl Service {
     pub(crate) fn ledger(&self) -> Option<Arc<Ledger>> {
         match &self.mode {
             Mode::Open { ledger, .. } => Some(Arc::clone(ledger)),
+            Mode::NotWhole { .. } | Mode::Waiting { .. } => None,
+        }
+    }
+
+    /// What witnesses cosigned, where the ledger is open.
+    pub(crate) fn cosigned(&self) -> Option<Arc<Mutex<CosignedFile>>> {
+        match &self.mode {
+            Mode::Open { cosigned, .. } => Some(Arc::clone(cosigned)),
             Mode::NotWhole { .. } | Mode::Waiting { .. } => None,
         }
     }
@@ -179,6 +189,7 @@ impl Parts {
             .approvals
             .notify_terminals
             .then(|| Terminals::new(Arc::clone(&machine), self.config.sockets.operator.group.clone()));
+        let cosigned = Arc::new(Mutex::new(cosigned));
         let app = App {
             ledger: Arc::clone(&ledger),
             machine,
@@ -187,7 +198,7 @@ impl Parts {
             confirm: self.config.changes.confirm,
             changing: Arc::new(Semaphore::new(CHANGES_AT_ONCE)),
             deciding: Arc::new(Semaphore::new(CHANGES_AT_ONCE)),
-            cosigned: Arc::new(Mutex::new(cosigned)),
+            cosigned: Arc::clone(&cosigned),
             cosigning: tokio::sync::Mutex::new(()),
             // Without random numbers there are no codes, and so no yes through the chat.
             chat: Chat::new(self.config.approvals.chat).unwrap_or_else(|error| {
@@ -203,7 +214,7 @@ impl Parts {
             size,
             stopping: self.stopping.clone(),
         };
-        let mode = Mode::Open { ledger, writable, _subscriptions: [growth, trouble, signed] };
+        let mode = Mode::Open { ledger, cosigned, writable, _subscriptions: [growth, trouble, signed] };
         (routes::router(Arc::new(app)), mode)
     }
 

@@ -64,6 +64,8 @@ pub(crate) fn begin(
         });
         record_own(&ledger, "agentd.start", &started)?;
         let changes = open_changes(config, state, &ledger, machine)?;
+        crate::quota::restore(policy, &ledger, &changes)
+            .context("what was used of the quotas cannot be read")?;
         let witnesses = config.ledger.witness_keys().unwrap_or_default();
         let cosigned = CosignedFile::open(state.path(), ledger.public_key(), witnesses)
             .context("what witnesses cosigned cannot be read")?;

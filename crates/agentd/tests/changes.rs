@@ -56,6 +56,16 @@ impl Bench {
         exchange(&self.daemon.operator(), &post_request(path, "", body.to_string().as_bytes()))
     }
 
+    /// agentd is killed, and started again.
+    fn restart(self) -> Self {
+        let Self { daemon, folder } = self;
+        daemon.kill();
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_agentd"));
+        command.arg("--config").arg(folder.path().join("agentd.toml"));
+        let daemon = Daemon::spawn(folder.path(), command);
+        Self { daemon, folder }
+    }
+
     fn waiting(&self, name: &str, content: &str) -> Value {
         let answer = self.write(name, content);
         assert_eq!(answer.status, 202, "{}", answer.json());
@@ -503,4 +513,66 @@ fn what_is_asked_for_too_often_waits_for_the_person() {
     let body =
         json!({"mutation": "file.write", "args": {"path": bench.path("c"), "content": "x"}, "reason": "x"});
     assert_eq!(bench.operator("/system/mutate", &body).status, 200);
+}
+
+#[test]
+fn a_quota_that_is_reached_holds_after_a_new_start_and_is_lifted_by_a_person_alone() {
+    let bench = Bench::under("[quota.agent]\nchanges_per_hour = 2\n");
+    bench.write("a", "x");
+    bench.write("b", "x");
+    let bench = bench.restart();
+    let problem = bench.write("c", "x").problem(429, "quota_reached");
+    let hint = problem["hint"].as_str().unwrap();
+    assert!(hint.contains("agentctl grants lift changes_per_hour --for 10m"), "{hint}");
+    let lift = json!({"to": "agent", "quota": "changes_per_hour", "for_seconds": 600});
+    bench.daemon.post("/grants", &lift.to_string()).problem(403, "forbidden");
+    for (wrong, field) in [
+        (json!({"to": "agent", "quota": "calls_per_minute"}), "to"),
+        (json!({"to": "agent:other", "quota": "changes_per_hour"}), "to"),
+        (json!({"to": "agent", "quota": "nothing"}), "quota"),
+    ] {
+        let problem = bench.operator("/grants", &wrong).problem(422, "invalid_argument");
+        assert_eq!(problem["field"], field, "{problem}");
+    }
+    let grants = bench.operator("/grants", &lift).json();
+    let number = grants["grants"][0]["grant"].as_u64().unwrap();
+    assert_eq!(number, 1_000_000_001, "{grants}");
+    bench.waiting("c", "x");
+    // It is in force after a new start too, and ends when it is taken away.
+    let bench = bench.restart();
+    bench.waiting("d", "x");
+    assert_eq!(bench.operator(&format!("/grants/{number}/revoke"), &json!({})).status, 200);
+    bench.write("e", "x").problem(429, "quota_reached");
+    assert_eq!(bench.daemon.events("grant.given").len(), 1);
+}
+
+#[test]
+fn what_is_kept_for_changes_is_bounded_as_a_share_of_the_disk() {
+    let bench = Bench::under(&format!("{ASK}[quota.agent]\ndisk_share = \"0 %\"\n"));
+    let problem = bench.write("a", "x").problem(429, "quota_reached");
+    let detail = problem["detail"].as_str().unwrap();
+    assert!(detail.contains("disk_share = 0 % of agent") && detail.contains("would be kept"), "{detail}");
+    assert!(detail.contains("agentctl grants lift disk_share"), "{detail}");
+    let bench = Bench::under(&format!("{ASK}[quota.agent]\ndisk_share = \"50 %\"\n"));
+    bench.waiting("a", "x");
+}
+
+#[test]
+fn a_folder_is_not_taken_back_from_under_what_was_written_into_it() {
+    let bench = Bench::under(ALLOW);
+    let body = json!({"mutation": "file.mkdir", "args": {"path": bench.path("d/e"), "parents": true}, "reason": "x"});
+    assert_eq!(bench.mutate(&body).status, 200);
+    assert_eq!(bench.write("d/e/f", "content").status, 200);
+    assert_eq!(bench.write("de", "beside it").status, 200);
+    let undo = |body: &str| bench.daemon.post("/changes/1/undo", body);
+    let problem = undo(r#"{"reason": "x", "dry_run": true}"#).problem(409, "change_has_dependents");
+    assert_eq!(problem["detail"], "later changes build on change 1: 2", "{problem}");
+    // What came into it otherwise is named too, before anything is made.
+    std::fs::write(bench.path("d/by-hand"), "x").unwrap();
+    let problem = undo(r#"{"reason": "x", "dry_run": true, "with_dependents": true}"#);
+    let text = problem.json().to_string();
+    assert!(problem.status >= 400 && text.contains("a folder with by-hand in it"), "{text}");
+    std::fs::remove_file(bench.path("d/by-hand")).unwrap();
+    assert_eq!(undo(r#"{"reason": "x", "with_dependents": true}"#).status, 200);
+    assert!(!bench.path("d").exists() && bench.path("de").exists());
 }

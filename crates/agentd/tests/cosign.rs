@@ -138,3 +138,32 @@ fn a_checkpoint_is_written_into_the_log_and_not_at_each_request() {
     });
     assert_eq!(said.matches("|\u{2014} ").count(), 1, "{said}");
 }
+
+#[test]
+fn a_witness_is_believed_after_a_reload_and_no_longer_after_another() {
+    let directory = tempfile::tempdir().unwrap();
+    let (witness, more) = witness(directory.path());
+    let daemon = Daemon::start(directory.path());
+    let offered = checkpoint(&daemon);
+    let seen = witness.cosign(text(&offered, "note"), &[], 1_700_000_000).unwrap();
+    bring(&daemon, &seen.note).problem(422, "invalid_argument");
+    let loaded = |count: usize| {
+        daemon.signal(rustix::process::Signal::HUP);
+        eventually("the configuration is loaded", || {
+            let events = daemon.events("config.loaded");
+            (events.len() == count).then(|| events[count - 1]["payload"]["data"].clone())
+        })
+    };
+    common::configure(directory.path(), &more);
+    let event = loaded(1);
+    assert_eq!(event["applied"], json!({ "ledger.witnesses": [witness.key().to_string()] }));
+    assert_eq!(event["needs_restart"], json!([]));
+    let answer = eventually("it is believed", || {
+        let answer = bring(&daemon, &seen.note);
+        (answer.status == 200).then(|| answer.json())
+    });
+    assert_eq!(answer["recorded"], json!(["witness.test/a"]));
+    common::configure(directory.path(), "");
+    loaded(2);
+    eventually("it is believed no longer", || (bring(&daemon, &seen.note).status == 422).then_some(()));
+}

@@ -412,7 +412,7 @@ pub struct ConfirmRequest {}
 /// A yes for a while.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Grant {
-    /// Its number: that of the change or question it was given with.
+    /// Its number: that of the change or question it was given with. Those that lift a quota count from 1,000,000,001.
     pub grant: u64,
     /// Who gave it.
     pub by: String,
@@ -423,8 +423,26 @@ pub struct Grant {
     pub rule: Option<String>,
     /// Which rule, by what it says, and for which risk.
     pub rule_id: String,
+    /// The quota that it lifts, where it is no yes to a rule.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quota: Option<String>,
     /// Until when: UTC, RFC 3339.
     pub until: String,
+}
+
+/// The body of `POST /grants`: a quota does not hold for a while.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct LiftRequest {
+    /// Whose, as the policy names them: `agent`, or `agent:openclaw`.
+    #[schemars(length(max = 128))]
+    pub to: String,
+    /// Which, by its key: `changes_per_hour`.
+    #[schemars(length(max = 64))]
+    pub quota: String,
+    /// For how many seconds.
+    #[serde(default)]
+    pub for_seconds: Bounded<1, 86_400, 600>,
 }
 
 /// The answer to `GET /grants`.

@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 use crate::catalog::Catalog;
 use crate::change::{
     Change, ChangeFilter, ChangePage, ChatDecideRequest, ChatDecided, ConfirmRequest, DecideRequest,
-    GrantList, MutateRequest, UndoRequest,
+    GrantList, LiftRequest, MutateRequest, UndoRequest,
 };
 use crate::event::{EventFilter, EventPage};
 use crate::health::HealthReport;
@@ -199,6 +199,10 @@ fn describe_changes(paths: &mut Paths) {
         },
     );
     paths.get("/grants", "What was said yes to for a while. Only on the operator's socket.", |document| {
+        document.answers::<GrantList>();
+    });
+    paths.post("/grants", "Lift a quota for a while. Only on the operator's socket.", |document| {
+        document.takes::<LiftRequest>();
         document.answers::<GrantList>();
     });
     paths.post("/grants/{id}/revoke", "Take such a yes away. Only on the operator's socket.", |document| {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use agentos_api::change::{ChangeFilter, Status};
 use agentos_api::question::Standing;
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::{Connection, OptionalExtension, Transaction, params};
 
 use crate::questions;
 use crate::record::{Happening, Record, Seen};
@@ -90,7 +90,24 @@ impl Book {
         happening: &Happening,
         seen: Seen<'_>,
     ) -> rusqlite::Result<()> {
-        let transaction = self.connection.unchecked_transaction()?;
+        let transaction = self.transaction()?;
+        self.take_in(event, change, happening, seen)?;
+        transaction.commit()
+    }
+
+    /// Several things that are taken in together, or not at all where it is dropped.
+    pub(crate) fn transaction(&self) -> rusqlite::Result<Transaction<'_>> {
+        self.connection.unchecked_transaction()
+    }
+
+    /// As [`Book::take`], within a transaction.
+    pub(crate) fn take_in(
+        &self,
+        event: u64,
+        change: u64,
+        happening: &Happening,
+        seen: Seen<'_>,
+    ) -> rusqlite::Result<()> {
         let before = self.record(change)?;
         if let Some(after) = Record::after(before, change, happening, seen) {
             self.put(&after)?;
@@ -98,8 +115,7 @@ impl Book {
                 self.follow(&after, seen)?;
             }
         }
-        self.set_last_event(event)?;
-        transaction.commit()
+        self.set_last_event(event)
     }
 
     /// What follows from a change that is made: those that it takes back are undone, those that they had taken back are there
@@ -132,16 +148,15 @@ impl Book {
             .map(|_| ())
     }
 
-    /// What a change acts on, so that it is found by it.
-    pub(crate) fn set_things(&mut self, change: u64, things: &[String]) -> rusqlite::Result<()> {
-        let transaction = self.connection.transaction()?;
-        transaction.execute("DELETE FROM things WHERE change = ?1", [signed(change)])?;
+    /// What a change acts on, so that it is found by it. Within a transaction.
+    pub(crate) fn note_things(&self, change: u64, things: &[String]) -> rusqlite::Result<()> {
+        self.connection.prepare_cached("DELETE FROM things WHERE change = ?1")?.execute([signed(change)])?;
+        let mut insert =
+            self.connection.prepare_cached("INSERT OR IGNORE INTO things (thing, change) VALUES (?1, ?2)")?;
         for thing in things {
-            transaction
-                .prepare_cached("INSERT OR IGNORE INTO things (thing, change) VALUES (?1, ?2)")?
-                .execute(params![thing, signed(change)])?;
+            insert.execute(params![thing, signed(change)])?;
         }
-        transaction.commit()
+        Ok(())
     }
 
     /// Changes whose things are not noted: their event was read from the ledger.
@@ -165,11 +180,9 @@ impl Book {
 
     /// The highest number there is, of a change or a question.
     pub(crate) fn highest(&self) -> rusqlite::Result<u64> {
-        let found: Option<i64> = self.connection.query_row(
-            "SELECT max(id) FROM (SELECT max(id) AS id FROM changes UNION ALL SELECT max(id) FROM questions)",
-            [],
-            |row| row.get(0),
-        )?;
+        let text =
+            "SELECT max(id) FROM (SELECT max(id) AS id FROM changes UNION ALL SELECT max(id) FROM questions)";
+        let found: Option<i64> = self.connection.prepare_cached(text)?.query_row([], |row| row.get(0))?;
         Ok(found.unwrap_or(0).unsigned_abs())
     }
 
@@ -265,6 +278,20 @@ impl Book {
             .prepare_cached("SELECT count(*) FROM questions WHERE status = ?1")?
             .query_row([standing.as_str()], |row| row.get(0))?;
         Ok(found.unsigned_abs())
+    }
+
+    /// Later changes that act on something below `folder`, which is a thing, the oldest first.
+    pub(crate) fn later_below(&self, change: u64, folder: &str) -> rusqlite::Result<Vec<Record>> {
+        // "0" is what follows "/": between the two stands all that is below.
+        let mut statement = self.connection.prepare_cached(
+            "SELECT DISTINCT changes.id, record FROM things JOIN changes ON changes.id = things.change
+             WHERE things.thing > ?1 AND things.thing < ?2 AND things.change > ?3 ORDER BY changes.id",
+        )?;
+        let rows = statement
+            .query_map(params![format!("{folder}/"), format!("{folder}0"), signed(change)], |row| {
+                row.get::<_, String>(1)
+            })?;
+        rows.map(|row| from_text(&row?)).collect()
     }
 
     /// Keeps a grant, or forgets it.

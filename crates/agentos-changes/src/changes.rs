@@ -3,14 +3,14 @@
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::sync_channel;
+use std::sync::mpsc::{Receiver, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use agentos_api::change::{self, ChangeFilter, ChangePage};
+use agentos_api::change::{self, ChangeFilter, ChangePage, Status};
 use agentos_api::event::{Actor, EventFilter, EventType, Order, TypeFilter};
 use agentos_api::question::Standing;
-use agentos_ledger::{Appended, Ledger, NewEvent};
+use agentos_ledger::{AppendError, Appended, Ledger, NewEvent};
 use agentos_objects::Objects;
 use agentos_system::Machine;
 use agentos_system::change::Context;
@@ -123,7 +123,7 @@ impl Changes {
             book: Mutex::new(book),
             behind: AtomicBool::new(true),
         };
-        drop(changes.book()?);
+        changes.pin_what_is_needed()?;
         changes.settle()?;
         Ok(changes)
     }
@@ -138,6 +138,16 @@ impl Changes {
             self.end_taking_in();
         }
         Ok(book)
+    }
+
+    /// What changes need that are not at their end makes no room for others.
+    fn pin_what_is_needed(&self) -> Result<(), ChangesError> {
+        let book = self.book()?;
+        for status in [Status::Planned, Status::Waiting, Status::Applying, Status::Unconfirmed] {
+            let standing: Vec<u64> = book.standing(status)?.iter().map(|record| record.id).collect();
+            self.objects.pin(&standing);
+        }
+        Ok(())
     }
 
     fn replay(&self, book: &mut Book) -> Result<(), ChangesError> {
@@ -181,7 +191,9 @@ impl Changes {
             let Some(record) = book.record(change)? else { continue };
             // Where the plan made room for later ones the change can no longer be undone, nor depended on.
             if let Ok(kept) = self.kept(&record) {
-                book.set_things(change, &kept.script.things())?;
+                let transaction = book.transaction()?;
+                book.note_things(change, &kept.script.things())?;
+                transaction.commit()?;
             }
         }
         book.set_last_event(head)?;
@@ -215,7 +227,7 @@ impl Changes {
     /// The database's.
     pub fn waiting(&self) -> Result<u64, ChangesError> {
         let book = self.book()?;
-        Ok(book.count(change::Status::Waiting)? + book.count_questions(Standing::Waiting)?)
+        Ok(book.count(Status::Waiting)? + book.count_questions(Standing::Waiting)?)
     }
 
     pub(crate) fn record_of(&self, change: u64) -> Result<Record, ChangesError> {
@@ -278,9 +290,17 @@ impl Changes {
         actor: &Actor,
         happenings: Vec<(u64, Happening)>,
     ) -> Result<(), ChangesError> {
-        let mut pending = Vec::with_capacity(happenings.len());
-        // Until all of it is taken in: whatever ends this early leaves it to be caught up with.
-        self.begin_taking_in();
+        self.begin_happening(actor, happenings)?.finish(self, book, |_| Ok(()))
+    }
+
+    /// Puts what happens to changes on its way to the ledger. Nothing of it may be done before [`Underway::finish`].
+    pub(crate) fn begin_happening(
+        &self,
+        actor: &Actor,
+        happenings: Vec<(u64, Happening)>,
+    ) -> Result<Underway, ChangesError> {
+        let mut events = Vec::with_capacity(happenings.len());
+        let mut all = Vec::with_capacity(happenings.len());
         for (change, happening) in happenings {
             self.step(happening.kind());
             let kind = EventType::new(happening.kind()).map_err(|error| ChangesError::Invalid {
@@ -288,20 +308,16 @@ impl Changes {
                 reason: error.to_string(),
             })?;
             let data = Data { change, happening };
-            let event = NewEvent::new(kind, actor.clone(), &data)?;
-            let (sender, receiver) = sync_channel(1);
-            self.ledger.append(event, move |result| {
-                let _ = sender.send(result);
-            });
-            pending.push((data, receiver));
+            events.push(NewEvent::new(kind, actor.clone(), &data)?);
+            all.push(data);
         }
-        for (data, receiver) in pending {
-            let appended = receiver.recv().unwrap_or(Err(agentos_ledger::AppendError::Closed))?;
-            let seen = Seen { ts: &appended.ts, actor: actor.as_str() };
-            book.take(appended.id, data.change, &data.happening, seen)?;
-        }
-        self.end_taking_in();
-        Ok(())
+        // Until all of it is taken in: whatever ends this early leaves it to be caught up with.
+        self.begin_taking_in();
+        let (sender, receiver) = sync_channel(1);
+        self.ledger.append_all(events, move |result| {
+            let _ = sender.send(result);
+        });
+        Ok(Underway { actor: actor.clone(), all, receiver })
     }
 
     /// Records an event about a grant, and takes it in.
@@ -337,6 +353,38 @@ impl Changes {
         if let Some(before) = &self.options.before_step {
             before(name);
         }
+    }
+}
+
+/// Events about changes, on their way to the ledger.
+pub(crate) struct Underway {
+    actor: Actor,
+    all: Vec<Data>,
+    receiver: Receiver<Result<Vec<Appended>, AppendError>>,
+}
+
+impl Underway {
+    /// Waits until all of them are durable, and takes them into the book, with what `also` says. Only then what they say
+    /// may be done.
+    ///
+    /// # Errors
+    /// As [`Changes::happen`].
+    pub(crate) fn finish(
+        self,
+        changes: &Changes,
+        book: &Book,
+        also: impl FnOnce(&Book) -> rusqlite::Result<()>,
+    ) -> Result<(), ChangesError> {
+        let appended = self.receiver.recv().unwrap_or(Err(AppendError::Closed))?;
+        let taken = book.transaction()?;
+        for (appended, data) in appended.iter().zip(&self.all) {
+            let seen = Seen { ts: &appended.ts, actor: self.actor.as_str() };
+            book.take_in(appended.id, data.change, &data.happening, seen)?;
+        }
+        also(book)?;
+        taken.commit()?;
+        changes.end_taking_in();
+        Ok(())
     }
 }
 

@@ -52,10 +52,14 @@ impl Changes {
                     reason: request.reason.clone(),
                     grant: None,
                 };
-                self.happen(
-                    &by.actor,
-                    vec![(change, approved), (change, Happening::Applying { plan_hash })],
-                )?;
+                let happenings = vec![(change, approved), (change, Happening::Applying { plan_hash })];
+                let ahead = {
+                    let book = self.book()?;
+                    let underway = self.begin_happening(&by.actor, happenings)?;
+                    let ahead = self.write_ahead(&kept);
+                    underway.finish(self, &book, |_| Ok(()))?;
+                    ahead
+                };
                 if let Some(seconds) = request.for_seconds {
                     let giving = Giving {
                         number: change,
@@ -65,7 +69,7 @@ impl Changes {
                     };
                     self.give(by, giving, seconds.get())?;
                 }
-                self.carry_out(change, &kept, by)?;
+                self.carry_out(change, &kept, ahead, by)?;
             }
         }
         drop(turn);
@@ -113,8 +117,10 @@ impl Changes {
             plan_hash: kept.plan.hash.clone(),
             plan: object,
         };
-        self.happen(&by.actor, vec![(record.id, happening)])?;
-        self.book()?.set_things(record.id, &kept.script.things())?;
+        let things = kept.script.things();
+        let book = self.book()?;
+        self.begin_happening(&by.actor, vec![(record.id, happening)])?
+            .finish(self, &book, |book| book.note_things(record.id, &things))?;
         Ok(kept.plan.hash)
     }
 
@@ -147,7 +153,7 @@ impl Changes {
             None => None,
         };
         self.happen(&by.actor, self.consequences(&record, Happening::Confirmed { login })?)?;
-        self.objects.unpin(&[change])?;
+        self.objects.unpin(&[change]);
         self.disarm(change);
         drop(turn);
         self.get(change)

@@ -26,6 +26,11 @@ pub(crate) struct Giving<'a> {
 pub(crate) const GIVEN: &str = "grant.given";
 pub(crate) const REVOKED: &str = "grant.revoked";
 
+/// Grants that lift a quota have numbers above this: no change's number comes near it.
+const LIFTED_FROM: u64 = 1_000_000_000;
+/// Most quotas that are lifted at once.
+const MOST_LIFTED: usize = 100;
+
 /// Takes in an event about grants.
 pub(crate) fn take(book: &Book, kind: &str, payload: &str) -> rusqlite::Result<()> {
     let Ok(payload) = serde_json::from_str::<Value>(payload) else { return Ok(()) };
@@ -49,15 +54,43 @@ impl Changes {
         Ok(grants.filter(|grant| !is_over(&grant.until)).collect())
     }
 
-    /// Takes a grant away.
+    /// Takes a grant away, and answers which that was.
     ///
     /// # Errors
     /// [`ChangesError::NotFound`]; the ledger's.
-    pub fn revoke(&self, by: &Asked, grant: u64) -> Result<(), ChangesError> {
-        if !self.grants()?.iter().any(|known| known.grant == grant) {
-            return Err(ChangesError::NotFound(format!("grant {grant}")));
+    pub fn revoke(&self, by: &Asked, grant: u64) -> Result<Grant, ChangesError> {
+        let found = self.grants()?.into_iter().find(|known| known.grant == grant);
+        let found = found.ok_or_else(|| ChangesError::NotFound(format!("grant {grant}")))?;
+        self.note_grant(&by.actor, REVOKED, grant, &json!({"grant": grant}))?;
+        Ok(found)
+    }
+
+    /// Records that a quota of a principal's does not hold for a while. It is in force once the caller lifts it.
+    ///
+    /// # Errors
+    /// [`ChangesError::Busy`] where too many are lifted; the ledger's.
+    pub fn lift(&self, by: &Asked, to: &str, quota: &str, seconds: u64) -> Result<Grant, ChangesError> {
+        let known = self.grants()?;
+        let lifted = |grant: &&Grant| grant.quota.is_some();
+        // One that is lifted already is lifted anew.
+        let same = known.iter().find(|grant| grant.to == to && grant.quota.as_deref() == Some(quota));
+        if same.is_none() && known.iter().filter(lifted).count() >= MOST_LIFTED {
+            return Err(ChangesError::Busy(format!("{MOST_LIFTED} quotas are lifted already")));
         }
-        self.note_grant(&by.actor, REVOKED, grant, &json!({"grant": grant}))
+        let highest = known.iter().filter(lifted).map(|grant| grant.grant).max();
+        let grant = Grant {
+            grant: same.map_or(highest.unwrap_or(LIFTED_FROM) + 1, |grant| grant.grant),
+            by: by.actor.as_str().to_owned(),
+            to: to.to_owned(),
+            rule: None,
+            rule_id: format!("quota {quota}"),
+            quota: Some(quota.to_owned()),
+            until: from_now(Duration::from_secs(seconds)),
+        };
+        let data = serde_json::to_value(&grant)
+            .map_err(|error| ChangesError::Kept { change: 0, reason: error.to_string() })?;
+        self.note_grant(&by.actor, GIVEN, grant.grant, &data)?;
+        Ok(grant)
     }
 
     /// The grant by which a change need not wait.
@@ -76,6 +109,7 @@ impl Changes {
             to: principal(giving.to).to_owned(),
             rule: giving.rule,
             rule_id,
+            quota: None,
             until: from_now(Duration::from_secs(seconds)),
         };
         let data = serde_json::to_value(&grant)

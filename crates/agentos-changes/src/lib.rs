@@ -36,5 +36,6 @@ mod undo;
 pub use changes::{Asked, BeforeStep, Changes, Options, Outcome};
 pub use error::{ChangesError, Conflict};
 pub use judge::{Judge, Ruling, Verdict};
+pub use make::content_bytes;
 pub use questions::{Asking, Consent, Yes};
 pub use settle::take_back_alone;

@@ -2,7 +2,7 @@
 
 use agentos_api::change::{Change, MAX_REASON_BYTES, MAX_STEPS, MutateRequest, Plan, Risk, Status, Step};
 use agentos_objects::Batch;
-use agentos_system::change::{ChangeError, Made, Prepared, chain};
+use agentos_system::change::{Ahead, ChangeError, Made, Prepared, Replaced, chain};
 use agentos_system::{Moment, Viewer};
 use serde_json::json;
 
@@ -74,7 +74,12 @@ impl Changes {
         // Planning reads the machine, so that it was asked for is on the record before.
         let shown: Vec<_> =
             steps.iter().map(|step| json!({"mutation": step.mutation, "args": short(step)})).collect();
-        let data = json!({"steps": shown, "reason": request.reason, "dry_run": request.dry_run});
+        let data = json!({
+            "steps": shown,
+            "reason": request.reason,
+            "dry_run": request.dry_run,
+            "bytes": content_bytes(&steps),
+        });
         self.note(&asked.actor, "change.requested", &data)?;
         let viewer = viewer(asked.operator);
         let (prepared, batch) = self
@@ -134,7 +139,7 @@ impl Changes {
     ) -> Result<Outcome, ChangesError> {
         let turn = self.my_turn()?;
         let plan_hash = draft.prepared.plan.hash.clone();
-        let (change, kept) = self.number(draft, request, |change| {
+        let (change, kept, ahead) = self.number(draft, request, true, |change| {
             let approved = Happening::Approved {
                 plan_hash: plan_hash.clone(),
                 rule: ruling.rule.clone(),
@@ -143,7 +148,7 @@ impl Changes {
             };
             vec![(change, approved), (change, Happening::Applying { plan_hash: plan_hash.clone() })]
         })?;
-        self.carry_out(change, &kept, request.asked)?;
+        self.carry_out(change, &kept, ahead, request.asked)?;
         drop(turn);
         Ok(Outcome::Done(with_plan(&self.record_of(change)?, kept.plan)))
     }
@@ -160,7 +165,7 @@ impl Changes {
                 "{most} changes wait for a yes already; decide some of them first"
             )));
         }
-        let (change, kept) = self.number(draft, request, |change| {
+        let (change, kept, _) = self.number(draft, request, false, |change| {
             let waiting = Happening::Waiting {
                 rule: ruling.rule.clone(),
                 because: ruling.reason.clone(),
@@ -174,14 +179,16 @@ impl Changes {
     }
 
     /// Gives a draft its number: its plan and contents are durable, then that it is planned, with what follows in the
-    /// same go.
+    /// same go. What is made at once has its new contents written ahead, while that is being recorded.
     fn number(
         &self,
         draft: Draft<'_>,
         request: &Request<'_>,
+        at_once: bool,
         then: impl FnOnce(u64) -> Vec<(u64, Happening)>,
-    ) -> Result<(u64, Kept), ChangesError> {
+    ) -> Result<(u64, Kept, Ahead), ChangesError> {
         let Draft { prepared, mut batch, steps, undoes } = draft;
+        let bytes = prepared.bytes;
         let mutations = if undoes.is_empty() {
             steps.iter().map(|step| step.mutation.clone()).collect()
         } else {
@@ -190,11 +197,11 @@ impl Changes {
         let kept = Kept { plan: prepared.plan, script: prepared.script, steps };
         let plan = batch.put(&written(&kept)?)?;
         let things = kept.script.things();
-        let mut book = self.book()?;
+        let book = self.book()?;
         let change = book.highest()? + 1;
         self.step("store");
         // Held until it is decided: what a waiting change needs makes no room for others.
-        self.objects.pin(&[change])?;
+        batch.pinned();
         batch.commit(change)?;
         let planned = Happening::Planned {
             reason: request.reason.to_owned(),
@@ -206,22 +213,37 @@ impl Changes {
             things: things.len() as u64,
             can_lock_out: kept.plan.steps.iter().any(|step| step.can_lock_out),
             undoes,
+            bytes,
             operator: request.asked.operator,
         };
         let mut happenings = vec![(change, planned)];
         happenings.extend(then(change));
-        self.happen_in(&book, &request.asked.actor, happenings)?;
-        book.set_things(change, &things)?;
-        Ok((change, kept))
+        let underway = self.begin_happening(&request.asked.actor, happenings)?;
+        let ahead = if at_once { self.write_ahead(&kept) } else { Ahead::default() };
+        underway.finish(self, &book, |book| book.note_things(change, &things))?;
+        Ok((change, kept, ahead))
+    }
+
+    /// Writes new contents to files without names: nothing that anybody sees, and nothing that a cut leaves.
+    pub(crate) fn write_ahead(&self, kept: &Kept) -> Ahead {
+        self.step("write ahead");
+        kept.script.write_ahead(&self.context())
     }
 
     /// Makes a change whose intent is on the record, and records what became of it.
-    pub(crate) fn carry_out(&self, change: u64, kept: &Kept, by: &Asked) -> Result<(), ChangesError> {
+    pub(crate) fn carry_out(
+        &self,
+        change: u64,
+        kept: &Kept,
+        ahead: Ahead,
+        by: &Asked,
+    ) -> Result<(), ChangesError> {
         let record = self.record_of(change)?;
-        let made = kept.script.make(&self.context(), |_| self.step("transition"));
+        let mut replaced = Replaced::default();
+        let made = kept.script.make_after(ahead, &mut replaced, &self.context(), |_| self.step("transition"));
         self.step("made");
         match made {
-            Made::All => self.made(&record, by),
+            Made::All => self.made(&record, by, replaced),
             Made::TakenBack { error } => {
                 let reason = format!("{}; what had been made of it was taken back", chain(&error));
                 self.end(change, by, Happening::Failed { reason: cut(&reason, 4000) })?;
@@ -240,7 +262,8 @@ impl Changes {
     }
 
     /// A change was made: what that means for it, and for those that it takes back.
-    pub(crate) fn made(&self, record: &Record, by: &Asked) -> Result<(), ChangesError> {
+    /// The files that it replaced are freed while that is recorded.
+    pub(crate) fn made(&self, record: &Record, by: &Asked, replaced: Replaced) -> Result<(), ChangesError> {
         let change = record.id;
         if record.can_lock_out && !self.options.confirm_within.is_zero() {
             let until = from_now(self.options.confirm_within);
@@ -250,8 +273,12 @@ impl Changes {
             self.note_unconfirmed(change);
             return Ok(());
         }
-        self.happen(&by.actor, self.consequences(record, Happening::Applied { found: false })?)?;
-        self.objects.unpin(&[change])?;
+        let happenings = self.consequences(record, Happening::Applied { found: false })?;
+        let book = self.book()?;
+        let underway = self.begin_happening(&by.actor, happenings)?;
+        drop(replaced);
+        underway.finish(self, &book, |_| Ok(()))?;
+        self.objects.unpin(&[change]);
         Ok(())
     }
 
@@ -274,7 +301,7 @@ impl Changes {
     /// Ends a change otherwise.
     pub(crate) fn end(&self, change: u64, by: &Asked, happening: Happening) -> Result<(), ChangesError> {
         self.happen(&by.actor, vec![(change, happening)])?;
-        self.objects.unpin(&[change])?;
+        self.objects.unpin(&[change]);
         Ok(())
     }
 }
@@ -358,6 +385,12 @@ fn short(step: &Step) -> serde_json::Map<String, serde_json::Value> {
             }
         })
         .collect()
+}
+
+/// Bytes of content that steps bring.
+pub fn content_bytes(steps: &[Step]) -> u64 {
+    let contents = steps.iter().filter_map(|step| step.args.get("content")?.as_str());
+    contents.fold(0, |sum, text| sum.saturating_add(text.len() as u64))
 }
 
 /// Says in which of several steps an argument is wrong.

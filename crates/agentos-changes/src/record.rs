@@ -26,6 +26,9 @@ pub(crate) enum Happening {
         can_lock_out: bool,
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         undoes: Vec<u64>,
+        /// Bytes that are kept for it: for quotas.
+        #[serde(default)]
+        bytes: u64,
         /// Who asked is an operator: planning anew is done with their eyes.
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         operator: bool,

@@ -3,10 +3,11 @@
 use agentos_api::change::Status;
 use agentos_api::event::Actor;
 use agentos_system::Wake;
-use agentos_system::change::{Progress, chain};
+use agentos_system::change::{Progress, Replaced, chain};
 
 use crate::changes::{Asked, Changes, is_over};
 use crate::error::ChangesError;
+use crate::kept::Kept;
 use crate::make::cut;
 use crate::record::{Happening, Record};
 
@@ -61,10 +62,11 @@ impl Changes {
         };
         let context = self.context();
         match kept.script.progress(&context) {
-            Ok(Progress::All) if record.can_lock_out => self.made(record, by),
+            Ok(Progress::All) if record.can_lock_out => self.made(record, by, Replaced::default()),
             Ok(Progress::All) => {
                 self.happen(&by.actor, self.consequences(record, Happening::Applied { found: true })?)?;
-                Ok(self.objects.unpin(&[change])?)
+                self.objects.unpin(&[change]);
+                Ok(())
             }
             Ok(Progress::Nothing) => {
                 let reason = "agentd was cut off before anything of it was made".to_owned();
@@ -75,17 +77,12 @@ impl Changes {
             Ok(Progress::Part(done)) => {
                 self.step("take back");
                 let left = kept.script.take_back(done, &context);
-                if left.is_empty() {
-                    let reason = format!(
-                        "agentd was cut off when {done} of {} parts were made; they were taken back",
-                        kept.script.len()
-                    );
-                    self.end(change, by, Happening::Failed { reason })
-                } else {
-                    let reason =
-                        format!("agentd was cut off, and this could not be taken back: {}", left.join("; "));
-                    self.end(change, by, Happening::Unknown { reason: cut(&reason, 4000) })
-                }
+                self.took_back(record, by, done, &kept, &left)
+            }
+            Ok(Progress::Scattered(done)) => {
+                self.step("take back");
+                let left = kept.script.take_back_these(&done, &context);
+                self.took_back(record, by, done.len(), &kept, &left)
             }
             Ok(Progress::Unclear(found)) => {
                 let reason =
@@ -102,19 +99,40 @@ impl Changes {
         }
     }
 
+    /// A change of which some parts had been made is at its end: they were taken back, or could not be.
+    fn took_back(
+        &self,
+        record: &Record,
+        by: &Asked,
+        done: usize,
+        kept: &Kept,
+        left: &[String],
+    ) -> Result<(), ChangesError> {
+        if left.is_empty() {
+            let reason = format!(
+                "agentd was cut off when {done} of {} parts were made; they were taken back",
+                kept.script.len()
+            );
+            return self.end(record.id, by, Happening::Failed { reason });
+        }
+        let reason = format!("agentd was cut off, and this could not be taken back: {}", left.join("; "));
+        self.end(record.id, by, Happening::Unknown { reason: cut(&reason, 4000) })
+    }
+
     /// Takes back a change that nobody confirmed in time.
     fn take_back(&self, record: &Record, by: &Asked) -> Result<(), ChangesError> {
         let reason = match self.kept(record) {
             Ok(kept) => {
                 let context = self.context();
-                let done = match kept.script.progress(&context) {
-                    Ok(Progress::Nothing) => 0,
-                    Ok(Progress::Part(done)) => done,
-                    // What cannot be told is taken back as far as it goes.
-                    _ => kept.script.len(),
-                };
+                let progress = kept.script.progress(&context);
                 self.step("take back");
-                let left = kept.script.take_back(done, &context);
+                let left = match progress {
+                    Ok(Progress::Nothing) => Vec::new(),
+                    Ok(Progress::Part(done)) => kept.script.take_back(done, &context),
+                    Ok(Progress::Scattered(done)) => kept.script.take_back_these(&done, &context),
+                    // What cannot be told is taken back as far as it goes.
+                    _ => kept.script.take_back(kept.script.len(), &context),
+                };
                 if left.is_empty() {
                     "nobody confirmed it in time".to_owned()
                 } else {

@@ -57,13 +57,19 @@ impl Changes {
         self.go_on(draft, &request, judge)
     }
 
-    /// Later changes that are made and act on what this one acts on, and those that build on them in turn.
+    /// Later changes that are made and act on what this one acts on, or on something in a folder that it made, and those that
+    /// build on them in turn.
     fn dependents(&self, record: &Record) -> Result<BTreeSet<u64>, ChangesError> {
         let mut found = BTreeSet::new();
         let mut open = vec![record.id];
         let book = self.book()?;
         while let Some(change) = open.pop() {
-            for later in book.later_on_the_same(change)? {
+            let mut after = book.later_on_the_same(change)?;
+            let kept = book.record(change)?.and_then(|record| self.kept(&record).ok());
+            for folder in kept.map(|kept| kept.script.made_folders()).unwrap_or_default() {
+                after.extend(book.later_below(change, &folder)?);
+            }
+            for later in after {
                 let made = matches!(later.status, Status::Applied | Status::Unconfirmed);
                 // What takes back, or was taken back, is no change of its own any more.
                 if made && later.undoes.is_empty() && found.insert(later.id) {

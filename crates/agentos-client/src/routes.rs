@@ -2,7 +2,8 @@
 
 use agentos_api::catalog::Catalog;
 use agentos_api::change::{
-    Change, ChangeFilter, ChangePage, ConfirmRequest, DecideRequest, GrantList, MutateRequest, UndoRequest,
+    Change, ChangeFilter, ChangePage, ConfirmRequest, DecideRequest, GrantList, LiftRequest, MutateRequest,
+    UndoRequest,
 };
 use agentos_api::event::{EventFilter, EventPage};
 use agentos_api::health::HealthReport;
@@ -173,6 +174,11 @@ impl Client {
     /// `GET /grants`: what was allowed for a while.
     pub async fn grants(&self) -> Result<GrantList, ClientError> {
         self.get("/grants").await
+    }
+
+    /// `POST /grants`: lifts a quota for a while. The answer is all that is allowed for a while.
+    pub async fn lift_quota(&self, request: &LiftRequest) -> Result<GrantList, ClientError> {
+        self.post("/grants", request).await
     }
 
     /// `POST /grants/{id}/revoke`: ends one of them. The answer is those that still hold.

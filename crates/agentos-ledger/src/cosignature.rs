@@ -213,6 +213,29 @@ mod tests {
         assert_eq!((found[0].time, found[0].line.as_str()), (time, text("line")));
     }
 
+    /// What two other implementations made. What each is stands in the file.
+    const OTHERS: &str = include_str!("../testdata/cosignature_others.json");
+
+    #[test]
+    fn what_others_cosigned_is_believed_and_made_the_same_from_the_same_seed() {
+        let vector: serde_json::Value = serde_json::from_str(OTHERS).unwrap();
+        let text = |name: &str| vector[name].as_str().unwrap();
+        let ledger: crate::VerifierKey = text("log_key").parse().unwrap();
+        assert_eq!(crate::open_checkpoint(text("note"), &ledger).unwrap().size, 13);
+        let keys = [text("witness_key").parse::<WitnessKey>().unwrap()];
+        let whole = with_cosignature(text("note"), text("line")).unwrap();
+        let found = cosignatures(&whole, &keys).unwrap();
+        assert_eq!((found.len(), found[0].time), (1, vector["time"].as_u64().unwrap()));
+        let seed = crate::digest::sha256(&[b"witness"]);
+        let signer = WitnessSigner::from_seed("witness.example.org/w1", &seed).unwrap();
+        assert_eq!(signer.public(), &keys[0]);
+        assert_eq!(signer.cosign(text("note"), found[0].time).unwrap(), text("line"));
+        for key in vector["public_witnesses"].as_array().unwrap() {
+            let key = key.as_str().unwrap();
+            assert_eq!(key.parse::<WitnessKey>().unwrap().to_string(), key);
+        }
+    }
+
     #[test]
     fn a_ledgers_key_is_no_witness_and_a_witness_no_ledgers_key() {
         let (ledger, private) = SigningKey::generate("ledger.test/a").unwrap();

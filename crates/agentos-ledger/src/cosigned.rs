@@ -88,6 +88,17 @@ impl CosignedFile {
         Ok(Self { path, ledger: ledger.clone(), witnesses, latest, most_bytes: MAX_COSIGNED_BYTES })
     }
 
+    /// Believes these witnesses from now on, and reads anew what each of them cosigned.
+    ///
+    /// # Errors
+    /// [`LedgerError::File`]: those from before are believed.
+    pub fn believe(&mut self, witnesses: Vec<WitnessKey>) -> Result<(), LedgerError> {
+        let directory = self.path.parent().unwrap_or(Path::new("."));
+        self.latest = latest_cosigned(&read_cosigned(directory)?, &self.ledger, &witnesses);
+        self.witnesses = witnesses;
+        Ok(())
+    }
+
     /// The witnesses that are believed.
     pub fn witnesses(&self) -> &[WitnessKey] {
         &self.witnesses

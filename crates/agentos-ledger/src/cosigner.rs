@@ -310,7 +310,7 @@ fn read_bounded(path: &Path) -> std::io::Result<String> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use crate::note::SigningKey;
 
@@ -326,7 +326,7 @@ mod tests {
         }
     }
 
-    fn proof(old: usize, leaves: &[Digest], whole: bool) -> Vec<Digest> {
+    pub(crate) fn proof(old: usize, leaves: &[Digest], whole: bool) -> Vec<Digest> {
         if old == leaves.len() {
             return if whole { Vec::new() } else { vec![root(leaves)] };
         }
@@ -338,15 +338,15 @@ mod tests {
         hashes
     }
 
-    fn leaves(count: u8, rewritten: Option<u8>) -> Vec<Digest> {
+    pub(crate) fn leaves(count: u8, rewritten: Option<u8>) -> Vec<Digest> {
         (0..count).map(|number| [if rewritten == Some(number) { 255 } else { number }; 32]).collect()
     }
 
-    fn note(key: &SigningKey, leaves: &[Digest]) -> String {
+    pub(crate) fn note(key: &SigningKey, leaves: &[Digest]) -> String {
         key.sign(leaves.len() as u64, &root(leaves)).note
     }
 
-    fn witness() -> (tempfile::TempDir, SigningKey, Cosigner) {
+    pub(crate) fn witness() -> (tempfile::TempDir, SigningKey, Cosigner) {
         let directory = tempfile::tempdir().unwrap();
         let (key, _) = SigningKey::generate("ledger.test/a").unwrap();
         let witness =

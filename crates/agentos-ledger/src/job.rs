@@ -90,6 +90,67 @@ impl<T> fmt::Debug for Completion<T> {
     }
 }
 
+/// One answer for several events: given with the last of theirs.
+pub(crate) struct Together(Arc<Mutex<Parts>>);
+
+struct Parts {
+    appended: Vec<Option<Appended>>,
+    left: usize,
+    /// The first of them that was not recorded, by its error.
+    failed: Option<AppendError>,
+    answer: Option<Completion<Vec<Appended>>>,
+}
+
+impl Together {
+    pub(crate) fn new(
+        events: usize,
+        callback: impl FnOnce(Result<Vec<Appended>, AppendError>) + Send + 'static,
+    ) -> Self {
+        let parts = Parts {
+            appended: vec![None; events],
+            left: events,
+            failed: None,
+            answer: Some(Completion::new(callback)),
+        };
+        let together = Self(Arc::new(Mutex::new(parts)));
+        if events == 0 {
+            finish(lock(&together.0));
+        }
+        together
+    }
+
+    /// The answer to one of them.
+    pub(crate) fn part(&self, number: usize) -> Completion<Appended> {
+        let parts = Arc::clone(&self.0);
+        Completion::new(move |result| {
+            let mut parts = lock(&parts);
+            parts.left = parts.left.saturating_sub(1);
+            match result {
+                Ok(appended) => {
+                    if let Some(place) = parts.appended.get_mut(number) {
+                        *place = Some(appended);
+                    }
+                }
+                Err(error) => parts.failed = parts.failed.take().or(Some(error)),
+            }
+            if parts.left == 0 {
+                finish(parts);
+            }
+        })
+    }
+}
+
+fn finish(mut parts: MutexGuard<'_, Parts>) {
+    let Some(answer) = parts.answer.take() else { return };
+    let appended = std::mem::take(&mut parts.appended);
+    let failed = parts.failed.take();
+    drop(parts);
+    answer.complete(match failed {
+        Some(error) => Err(error),
+        None => Ok(appended.into_iter().flatten().collect()),
+    });
+}
+
 #[derive(Debug)]
 pub(crate) enum Job {
     Append(NewEvent, Completion<Appended>),

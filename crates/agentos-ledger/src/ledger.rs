@@ -11,7 +11,7 @@ use agentos_api::ledger::{Checkpoint, ConsistencyProof, InclusionProof};
 
 use crate::error::{AppendError, LedgerError};
 use crate::files::Files;
-use crate::job::{Appended, Completion, Job, NewEvent, Observer, Shared, Status, lock};
+use crate::job::{Appended, Completion, Job, NewEvent, Observer, Shared, Status, Together, lock};
 use crate::note::{SigningKey, TreeHead, VerifierKey};
 use crate::queue::{Queue, Refusal};
 use crate::read::Readers;
@@ -158,18 +158,35 @@ impl Ledger {
     /// With tokio: `let (tx, rx) = oneshot::channel(); ledger.append(event, move |result| { let _ = tx.send(result); });`
     pub fn append(&self, event: NewEvent, done: impl FnOnce(Result<Appended, AppendError>) + Send + 'static) {
         let weight = event.data.as_str().len() + 256;
-        self.enqueue(Job::Append(event, Completion::new(done)), weight);
+        self.enqueue(vec![(Job::Append(event, Completion::new(done)), weight)]);
     }
 
-    fn enqueue(&self, job: Job, weight: usize) {
-        let Err((job, refusal)) = self.shared.queue.push(job, weight) else { return };
+    /// Records several events, one right after the other, in one transaction where they are at most 1024 of at most 4 MiB.
+    /// `done` is called as in [`Ledger::append`], once for all of them: with `Ok` when every one is durable.
+    pub fn append_all(
+        &self,
+        events: Vec<NewEvent>,
+        done: impl FnOnce(Result<Vec<Appended>, AppendError>) + Send + 'static,
+    ) {
+        let together = Together::new(events.len(), done);
+        let jobs = events.into_iter().enumerate().map(|(number, event)| {
+            let weight = event.data.as_str().len() + 256;
+            (Job::Append(event, together.part(number)), weight)
+        });
+        self.enqueue(jobs.collect());
+    }
+
+    fn enqueue(&self, jobs: Vec<(Job, usize)>) {
+        let Err((jobs, refusal)) = self.shared.queue.push_all(jobs) else { return };
         let error = match refusal {
             Refusal::Full => AppendError::Busy,
             Refusal::Closed => AppendError::Closed,
         };
-        match job {
-            Job::Append(_, answer) => answer.complete(Err(error)),
-            Job::Checkpoint(answer) => answer.complete(Err(error)),
+        for (job, _) in jobs {
+            match job {
+                Job::Append(_, answer) => answer.complete(Err(error.clone())),
+                Job::Checkpoint(answer) => answer.complete(Err(error.clone())),
+            }
         }
     }
 
@@ -189,7 +206,7 @@ impl Ledger {
     ///
     /// `done` is called as in [`Ledger::append`]. Asked twice without an event in between, it is the same checkpoint.
     pub fn checkpoint(&self, done: impl FnOnce(Result<Checkpoint, AppendError>) + Send + 'static) {
-        self.enqueue(Job::Checkpoint(Completion::new(done)), 0);
+        self.enqueue(vec![(Job::Checkpoint(Completion::new(done)), 0)]);
     }
 
     /// [`Ledger::checkpoint`], waiting for it.

@@ -30,6 +30,7 @@
 //! # }
 //! ```
 
+mod add_checkpoint;
 mod alone;
 mod canonical;
 mod chain;
@@ -59,6 +60,7 @@ mod violation;
 mod witness;
 mod writer;
 
+pub use add_checkpoint::{AddCheckpoint, AddRefusal, MAX_ADD_CHECKPOINT_BYTES, MAX_PROOF_LINES, parse_size};
 pub use canonical::{CanonicalJson, DataError, MAX_DATA_BYTES};
 pub use cosignature::{
     COSIGNATURE_TYPE, Cosignature, WitnessKey, WitnessSigner, cosignatures, with_cosignature,

@@ -50,15 +50,25 @@ impl<J> Queue<J> {
     }
 
     /// Takes in a job of `weight` bytes, or hands it back.
+    #[cfg(test)]
     pub(crate) fn push(&self, job: J, weight: usize) -> Result<(), (J, Refusal)> {
+        let back = |(mut jobs, refusal): (Vec<(J, usize)>, _)| (jobs.remove(0).0, refusal);
+        self.push_all(vec![(job, weight)]).map_err(back)
+    }
+
+    /// Takes in several jobs, each with its weight in bytes, one right after the other; or hands all of them back.
+    pub(crate) fn push_all(&self, jobs: Vec<(J, usize)>) -> Result<(), (Vec<(J, usize)>, Refusal)> {
+        let weight = jobs.iter().fold(0_usize, |sum, (_, weight)| sum.saturating_add(*weight));
         let mut state = self.lock();
         if state.closed {
-            return Err((job, Refusal::Closed));
+            return Err((jobs, Refusal::Closed));
         }
-        if state.jobs.len() >= self.capacity || state.bytes.saturating_add(weight) > self.max_bytes {
-            return Err((job, Refusal::Full));
+        if state.jobs.len().saturating_add(jobs.len()) > self.capacity
+            || state.bytes.saturating_add(weight) > self.max_bytes
+        {
+            return Err((jobs, Refusal::Full));
         }
-        state.jobs.push_back((job, weight));
+        state.jobs.extend(jobs);
         state.bytes += weight;
         let wake = std::mem::take(&mut state.writer_waits);
         drop(state);
@@ -115,6 +125,17 @@ mod tests {
         assert_eq!(queue.push(2, 91), Err((2, Refusal::Full)));
         assert!(queue.push(2, 90).is_ok());
         assert_eq!(queue.push(3, 0), Err((3, Refusal::Full)));
+    }
+
+    #[test]
+    fn several_are_taken_in_together_or_not_at_all() {
+        let queue = Queue::new(3, 100);
+        queue.push_all(vec![(1, 10), (2, 10)]).unwrap();
+        let (back, refusal) = queue.push_all(vec![(3, 1), (4, 1)]).unwrap_err();
+        assert_eq!((back.len(), refusal), (2, Refusal::Full));
+        let (back, refusal) = queue.push_all(vec![(3, 81)]).unwrap_err();
+        assert_eq!((back.len(), refusal), (1, Refusal::Full));
+        assert!(matches!(queue.take(8, 500, Duration::ZERO), Taken::Jobs(jobs) if jobs == [1, 2]));
     }
 
     #[test]

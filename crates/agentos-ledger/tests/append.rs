@@ -55,6 +55,31 @@ fn events_of_many_threads_stand_in_one_chain() {
 }
 
 #[test]
+fn several_events_of_one_call_stand_beside_each_other_whoever_else_records() {
+    let directory = TempDir::new().unwrap();
+    let ledger = open(directory.path());
+    std::thread::scope(|scope| {
+        for thread in 0..8 {
+            let ledger = &ledger;
+            scope.spawn(move || {
+                for number in 0..20 {
+                    let (sender, receiver) = channel();
+                    let events = (0..3).map(|part| event(thread * 1000 + number * 10 + part)).collect();
+                    ledger.append_all(events, move |result| sender.send(result).unwrap());
+                    let appended = receiver.recv().unwrap().unwrap();
+                    let ids: Vec<u64> = appended.iter().map(|appended| appended.id).collect();
+                    assert_eq!(ids, [ids[0], ids[0] + 1, ids[0] + 2]);
+                }
+            });
+        }
+    });
+    assert_eq!(verify(ledger.path(), VerifyOptions::default()).unwrap().size, 480);
+    let (sender, receiver) = channel();
+    ledger.append_all(Vec::new(), move |result| sender.send(result).unwrap());
+    assert_eq!(receiver.recv().unwrap().unwrap(), []);
+}
+
+#[test]
 fn a_ledger_goes_on_where_it_ended() {
     for size in [0, 1, 255, 256, 257, 512] {
         let directory = ledger_of(size);

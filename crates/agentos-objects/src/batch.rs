@@ -8,7 +8,7 @@ use ring::digest::{self, SHA256};
 use rusqlite::{Transaction, params};
 
 use crate::files::Draft;
-use crate::store::{Objects, remove_unheld, signed};
+use crate::store::{Gone, Inner, Objects, remove_unheld, signed};
 use crate::{Hash, INLINE_BYTES, ObjectError};
 
 const PIECE: usize = 64 << 10;
@@ -19,6 +19,7 @@ pub struct Batch<'s> {
     store: &'s Objects,
     contents: BTreeMap<Hash, (u64, Content)>,
     bytes: u64,
+    pins: bool,
 }
 
 #[derive(Debug)]
@@ -36,12 +37,17 @@ pub struct Evicted {
 
 impl<'s> Batch<'s> {
     pub(crate) fn new(store: &'s Objects) -> Self {
-        Self { store, contents: BTreeMap::new(), bytes: 0 }
+        Self { store, contents: BTreeMap::new(), bytes: 0, pins: false }
     }
 
     /// The store it goes into.
     pub fn store(&self) -> &'s Objects {
         self.store
+    }
+
+    /// What it holds makes no room for others, from the moment it is kept: see [`Objects::pin`].
+    pub const fn pinned(&mut self) {
+        self.pins = true;
     }
 
     /// Takes a content in.
@@ -127,7 +133,8 @@ impl<'s> Batch<'s> {
         }
         let store = self.store;
         let mut large = false;
-        let mut connection = store.lock();
+        let mut inner = store.lock();
+        let Inner { connection, bytes, pins } = &mut *inner;
         for (hash, (_, content)) in &self.contents {
             if let Content::File(draft) = content {
                 store.files.keep(draft, hash)?;
@@ -138,48 +145,60 @@ impl<'s> Batch<'s> {
             store.files.sync()?;
         }
         let transaction = connection.transaction()?;
+        let mut new_bytes = *bytes;
         for (hash, (size, content)) in &self.contents {
             let content = match content {
                 Content::Inline(content) => Some(content.as_slice()),
                 Content::File(_) => None,
             };
-            transaction
+            let new = transaction
                 .prepare_cached("INSERT OR IGNORE INTO objects (hash, size, content) VALUES (?1, ?2, ?3)")?
                 .execute(params![hash.as_bytes().as_slice(), signed(*size), content])?;
+            if new > 0 {
+                new_bytes += size;
+            }
             transaction
                 .prepare_cached("INSERT OR IGNORE INTO holds (holder, hash) VALUES (?1, ?2)")?
                 .execute(params![signed(holder), hash.as_bytes().as_slice()])?;
         }
-        let (evicted, gone) = make_room(&transaction, store.quota, holder)?;
+        let keeps = |other: u64| other == holder || pins.contains(&other);
+        let (evicted, gone) = make_room(&transaction, new_bytes, store.quota, keeps)?;
         transaction.commit()?;
+        *bytes = new_bytes.saturating_sub(gone.bytes);
+        if self.pins {
+            pins.insert(holder);
+        }
         // A file whose removal fails is removed when the store is next opened.
-        for hash in &gone {
+        for hash in &gone.files {
             let _ = store.files.remove(hash);
         }
         Ok(evicted)
     }
 }
 
+/// Lets the oldest holders go that are not to be kept, until what is left has room.
 fn make_room(
     transaction: &Transaction<'_>,
+    bytes: u64,
     quota: u64,
-    holder: u64,
-) -> rusqlite::Result<(Evicted, Vec<Hash>)> {
-    let (mut evicted, mut gone) = (Evicted::default(), Vec::new());
-    loop {
-        let bytes: i64 =
-            transaction.query_row("SELECT coalesce(sum(size), 0) FROM objects", [], |row| row.get(0))?;
-        if bytes.unsigned_abs() <= quota {
-            return Ok((evicted, gone));
+    keeps: impl Fn(u64) -> bool,
+) -> rusqlite::Result<(Evicted, Gone)> {
+    let (mut evicted, mut gone) = (Evicted::default(), Gone::default());
+    let mut after = 0_i64;
+    while bytes.saturating_sub(gone.bytes) > quota {
+        let oldest: Option<i64> = transaction
+            .prepare_cached("SELECT min(holder) FROM holds WHERE holder > ?1")?
+            .query_row([after], |row| row.get(0))?;
+        let Some(oldest) = oldest else { break };
+        after = oldest;
+        if keeps(oldest.unsigned_abs()) {
+            continue;
         }
-        let oldest: Option<i64> = transaction.query_row(
-            "SELECT min(holder) FROM holds WHERE holder <> ?1 AND holder NOT IN (SELECT holder FROM pins)",
-            [signed(holder)],
-            |row| row.get(0),
-        )?;
-        let Some(oldest) = oldest else { return Ok((evicted, gone)) };
-        transaction.execute("DELETE FROM holds WHERE holder = ?1", [oldest])?;
-        gone.extend(remove_unheld(transaction)?);
+        transaction.prepare_cached("DELETE FROM holds WHERE holder = ?1")?.execute([oldest])?;
+        let more = remove_unheld(transaction)?;
+        gone.bytes += more.bytes;
+        gone.files.extend(more.files);
         evicted.holders.push(oldest.unsigned_abs());
     }
+    Ok((evicted, gone))
 }

@@ -1,5 +1,6 @@
 //! The store: who holds which content, and how much there is.
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
@@ -13,13 +14,12 @@ use crate::files::Files;
 use crate::{Hash, ObjectError};
 
 /// Raised with every change of the tables.
-const VERSION: i64 = 1;
+const VERSION: i64 = 2;
 const SCHEMA: &str = "
 CREATE TABLE objects (hash BLOB PRIMARY KEY, size INTEGER NOT NULL, content BLOB) WITHOUT ROWID;
 CREATE TABLE holds (
   holder INTEGER NOT NULL, hash BLOB NOT NULL REFERENCES objects(hash), PRIMARY KEY (holder, hash)) WITHOUT ROWID;
 CREATE INDEX held ON holds (hash);
-CREATE TABLE pins (holder INTEGER PRIMARY KEY);
 ";
 const PIECE: usize = 64 << 10;
 
@@ -53,9 +53,19 @@ pub struct Usage {
 /// A content-addressed store. One value is shared by all threads of one process; a second process waits for the first.
 #[derive(Debug)]
 pub struct Objects {
-    pub(crate) connection: Mutex<Connection>,
+    inner: Mutex<Inner>,
     pub(crate) files: Files,
     pub(crate) quota: u64,
+}
+
+/// What one thread at a time works with.
+#[derive(Debug)]
+pub(crate) struct Inner {
+    pub(crate) connection: Connection,
+    /// Bytes of content that are kept.
+    pub(crate) bytes: u64,
+    /// Who makes no room for others. Whoever pins knows why, and does it anew after a start: so it costs no sync.
+    pub(crate) pins: BTreeSet<u64>,
 }
 
 impl Objects {
@@ -74,13 +84,16 @@ impl Objects {
         connection.pragma_update(None, "synchronous", "FULL")?;
         connection.pragma_update(None, "foreign_keys", "ON")?;
         let version: i64 = connection.query_row("PRAGMA user_version", [], |row| row.get(0))?;
-        if version == 0 {
+        if version != VERSION {
             let transaction = connection.unchecked_transaction()?;
-            transaction.execute_batch(SCHEMA)?;
+            // Pins were kept here before.
+            transaction.execute_batch(if version == 0 { SCHEMA } else { "DROP TABLE IF EXISTS pins" })?;
             transaction.pragma_update(None, "user_version", VERSION)?;
             transaction.commit()?;
         }
-        let store = Self { connection: Mutex::new(connection), files, quota: options.quota_bytes };
+        let bytes = usage(&connection)?.1;
+        let inner = Inner { connection, bytes, pins: BTreeSet::new() };
+        let store = Self { inner: Mutex::new(inner), files, quota: options.quota_bytes };
         store.remove_strays()?;
         Ok(store)
     }
@@ -166,40 +179,32 @@ impl Objects {
     /// # Errors
     /// [`ObjectError::Database`], [`ObjectError::Io`].
     pub fn release(&self, holders: &[u64]) -> Result<(), ObjectError> {
-        let connection = self.lock();
-        let transaction = connection.unchecked_transaction()?;
+        let mut inner = self.lock();
+        let transaction = inner.connection.transaction()?;
         for holder in holders {
             transaction.execute("DELETE FROM holds WHERE holder = ?1", [signed(*holder)])?;
-            transaction.execute("DELETE FROM pins WHERE holder = ?1", [signed(*holder)])?;
         }
         let gone = remove_unheld(&transaction)?;
         transaction.commit()?;
-        gone.iter().try_for_each(|hash| self.files.remove(hash))
+        inner.bytes = inner.bytes.saturating_sub(gone.bytes);
+        for holder in holders {
+            inner.pins.remove(holder);
+        }
+        gone.files.iter().try_for_each(|hash| self.files.remove(hash))
     }
 
-    /// Keeps what these holders hold from making room for others, as long as they are not let go of.
-    ///
-    /// # Errors
-    /// [`ObjectError::Database`].
-    pub fn pin(&self, holders: &[u64]) -> Result<(), ObjectError> {
-        self.for_each(holders, "INSERT OR IGNORE INTO pins (holder) VALUES (?1)")
+    /// Keeps what these holders hold from making room for others, until they are let go of or this store is closed: after a
+    /// start whoever needs them pins them anew.
+    pub fn pin(&self, holders: &[u64]) {
+        self.lock().pins.extend(holders);
     }
 
     /// Lets what these holders hold make room again.
-    ///
-    /// # Errors
-    /// [`ObjectError::Database`].
-    pub fn unpin(&self, holders: &[u64]) -> Result<(), ObjectError> {
-        self.for_each(holders, "DELETE FROM pins WHERE holder = ?1")
-    }
-
-    fn for_each(&self, holders: &[u64], statement: &str) -> Result<(), ObjectError> {
-        let connection = self.lock();
-        let transaction = connection.unchecked_transaction()?;
+    pub fn unpin(&self, holders: &[u64]) {
+        let mut inner = self.lock();
         for holder in holders {
-            transaction.prepare_cached(statement)?.execute([signed(*holder)])?;
+            inner.pins.remove(holder);
         }
-        Ok(transaction.commit()?)
     }
 
     /// How full it is.
@@ -207,27 +212,23 @@ impl Objects {
     /// # Errors
     /// [`ObjectError::Database`].
     pub fn usage(&self) -> Result<Usage, ObjectError> {
-        let connection = self.lock();
-        let (objects, bytes): (i64, i64) =
-            connection.query_row("SELECT count(*), coalesce(sum(size), 0) FROM objects", [], |row| {
-                Ok((row.get(0)?, row.get(1)?))
-            })?;
-        Ok(Usage { objects: objects.unsigned_abs(), bytes: bytes.unsigned_abs(), quota_bytes: self.quota })
+        let (objects, bytes) = usage(&self.lock().connection)?;
+        Ok(Usage { objects, bytes, quota_bytes: self.quota })
     }
 
-    pub(crate) fn lock(&self) -> MutexGuard<'_, Connection> {
+    pub(crate) fn lock(&self) -> MutexGuard<'_, Inner> {
         // A thread that panicked left its transaction to be rolled back.
-        self.connection.lock().unwrap_or_else(PoisonError::into_inner)
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn row(&self, hash: &Hash) -> Result<(u64, Option<Vec<u8>>), ObjectError> {
         let row = self
             .lock()
-            .query_row(
-                "SELECT size, content FROM objects WHERE hash = ?1",
-                [hash.as_bytes().as_slice()],
-                |row| Ok((row.get::<_, i64>(0)?.unsigned_abs(), row.get(1)?)),
-            )
+            .connection
+            .prepare_cached("SELECT size, content FROM objects WHERE hash = ?1")?
+            .query_row([hash.as_bytes().as_slice()], |row| {
+                Ok((row.get::<_, i64>(0)?.unsigned_abs(), row.get(1)?))
+            })
             .optional()?;
         row.ok_or(ObjectError::Missing(*hash))
     }
@@ -243,22 +244,40 @@ impl Objects {
     }
 }
 
-/// Removes rows that nobody holds, and answers the names of those whose content is a file.
-pub(crate) fn remove_unheld(connection: &Connection) -> rusqlite::Result<Vec<Hash>> {
+/// What nobody held any more.
+#[derive(Debug, Default)]
+pub(crate) struct Gone {
+    /// Bytes that there are less.
+    pub(crate) bytes: u64,
+    /// The names of those whose content is a file, which goes once the rows are gone for good.
+    pub(crate) files: Vec<Hash>,
+}
+
+/// Removes rows that nobody holds.
+pub(crate) fn remove_unheld(connection: &Connection) -> rusqlite::Result<Gone> {
     let mut statement = connection.prepare_cached(
         "DELETE FROM objects WHERE NOT EXISTS (SELECT 1 FROM holds WHERE holds.hash = objects.hash)
-         RETURNING hash, content IS NULL",
+         RETURNING hash, size, content IS NULL",
     )?;
-    let rows =
-        statement.query_map(params![], |row| Ok((row.get::<_, Vec<u8>>(0)?, row.get::<_, bool>(1)?)))?;
-    let mut gone = Vec::new();
+    let rows = statement.query_map(params![], |row| {
+        Ok((row.get::<_, Vec<u8>>(0)?, row.get::<_, i64>(1)?, row.get::<_, bool>(2)?))
+    })?;
+    let mut gone = Gone::default();
     for row in rows {
-        let (hash, is_file) = row?;
+        let (hash, size, is_file) = row?;
+        gone.bytes += size.unsigned_abs();
         if is_file {
-            gone.push(Hash::from_digest(&hash));
+            gone.files.push(Hash::from_digest(&hash));
         }
     }
     Ok(gone)
+}
+
+/// How many contents there are, and their bytes.
+fn usage(connection: &Connection) -> rusqlite::Result<(u64, u64)> {
+    connection.query_row("SELECT count(*), coalesce(sum(size), 0) FROM objects", [], |row| {
+        Ok((row.get::<_, i64>(0)?.unsigned_abs(), row.get::<_, i64>(1)?.unsigned_abs()))
+    })
 }
 
 /// SQLite's integers are signed; holders count up from 1 and never reach that far.

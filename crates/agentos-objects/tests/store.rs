@@ -98,11 +98,11 @@ fn what_is_pinned_makes_no_room() {
         (hash, batch.commit(holder.into()).unwrap().holders)
     };
     let (first, _) = keep(1);
-    store.pin(&[1]).unwrap();
+    store.pin(&[1]);
     keep(2);
     assert_eq!(keep(3).1, [2]);
     assert!(store.has(&first).unwrap());
-    store.unpin(&[1]).unwrap();
+    store.unpin(&[1]);
     assert_eq!(keep(4).1, [1]);
 }
 
@@ -130,4 +130,24 @@ fn a_large_content_without_a_row_is_swept_away() {
     drop(store(directory.path(), 1 << 30));
     assert!(!stray.exists());
     assert_eq!(std::fs::read_dir(directory.path().join("objects/large")).unwrap().count(), 0);
+}
+
+#[test]
+fn a_store_of_the_first_version_is_taken_over() {
+    let directory = tempfile::tempdir().unwrap();
+    let hash = {
+        let store = store(directory.path(), 1 << 30);
+        let mut batch = store.batch();
+        let hash = batch.put(b"kept").unwrap();
+        batch.commit(1).unwrap();
+        hash
+    };
+    let database = rusqlite::Connection::open(directory.path().join("objects/objects.db")).unwrap();
+    database
+        .execute_batch("CREATE TABLE pins (holder INTEGER PRIMARY KEY); INSERT INTO pins VALUES (1); PRAGMA user_version = 1")
+        .unwrap();
+    drop(database);
+    let store = store(directory.path(), 1 << 30);
+    assert_eq!(store.get(&hash, 10).unwrap(), b"kept");
+    assert_eq!(store.usage().unwrap().objects, 1);
 }

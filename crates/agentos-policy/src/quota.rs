@@ -21,12 +21,28 @@ pub enum Quota {
     BytesPerDay,
     /// Changes that wait for a yes.
     WaitingAtOnce,
+    /// Programs that are started for questions and changes, in an hour.
+    ProcessesPerHour,
+    /// Bytes that agentd keeps for changes, new contents and replaced ones, in a day: hundredths of a percent of the file
+    /// system that they are kept on.
+    DiskShare,
 }
 
 impl Quota {
     /// All of them.
-    pub(crate) const EACH: [Self; 4] =
-        [Self::CallsPerMinute, Self::ChangesPerHour, Self::BytesPerDay, Self::WaitingAtOnce];
+    pub const EACH: [Self; 6] = [
+        Self::CallsPerMinute,
+        Self::ChangesPerHour,
+        Self::BytesPerDay,
+        Self::WaitingAtOnce,
+        Self::ProcessesPerHour,
+        Self::DiskShare,
+    ];
+
+    /// That of this key; nothing where there is none.
+    pub fn named(name: &str) -> Option<Self> {
+        Self::EACH.into_iter().find(|which| which.as_str() == name)
+    }
 
     /// The key in the file.
     pub const fn as_str(self) -> &'static str {
@@ -35,6 +51,17 @@ impl Quota {
             Self::ChangesPerHour => "changes_per_hour",
             Self::BytesPerDay => "bytes_per_day",
             Self::WaitingAtOnce => "waiting_at_once",
+            Self::ProcessesPerHour => "processes_per_hour",
+            Self::DiskShare => "disk_share",
+        }
+    }
+
+    /// A limit as the file has it.
+    pub fn written(self, limit: u64) -> String {
+        match (self, limit % 100) {
+            (Self::DiskShare, 0) => format!("{} %", limit / 100),
+            (Self::DiskShare, part) => format!("{}.{part:02} %", limit / 100),
+            _ => limit.to_string(),
         }
     }
 
@@ -42,8 +69,8 @@ impl Quota {
     const fn seconds(self) -> Option<u64> {
         match self {
             Self::CallsPerMinute => Some(60),
-            Self::ChangesPerHour => Some(3600),
-            Self::BytesPerDay => Some(86_400),
+            Self::ChangesPerHour | Self::ProcessesPerHour => Some(3600),
+            Self::BytesPerDay | Self::DiskShare => Some(86_400),
             Self::WaitingAtOnce => None,
         }
     }
@@ -71,6 +98,10 @@ impl QuotaLimits {
         self.limits.insert(which, limit);
     }
 
+    pub(crate) fn limit(&self, principal: &str, which: Quota) -> Option<u64> {
+        if self.principal == principal { self.limits.get(&which).copied() } else { None }
+    }
+
     /// `agent` and `agent:openclaw` both count what `agent:openclaw/main` asks for.
     fn counts(&self, role: Role, user: &str) -> bool {
         self.principal == role.as_str() || self.principal == user
@@ -92,11 +123,55 @@ pub enum Spend {
         /// How many wait.
         already: u64,
     },
+    /// A question or a change that starts programs. Whether there is room for one is asked before; how many it were is
+    /// counted afterwards.
+    Programs {
+        /// How many were started.
+        started: u64,
+    },
+    /// What is kept for a change, on a file system of that size.
+    Kept {
+        /// Bytes.
+        bytes: u64,
+        /// Bytes of the file system.
+        disk: u64,
+    },
+}
+
+impl Spend {
+    /// What there has to be room for.
+    fn asks_for(self) -> Vec<(Quota, u64)> {
+        match self {
+            Self::Call => vec![(Quota::CallsPerMinute, 1)],
+            Self::Change { bytes } => vec![(Quota::ChangesPerHour, 1), (Quota::BytesPerDay, bytes)],
+            Self::Waiting { already } => vec![(Quota::WaitingAtOnce, already.saturating_add(1))],
+            Self::Programs { .. } => vec![(Quota::ProcessesPerHour, 1)],
+            Self::Kept { bytes, .. } => vec![(Quota::DiskShare, bytes)],
+        }
+    }
+
+    /// What is used up.
+    fn uses(self) -> Vec<(Quota, u64)> {
+        match self {
+            Self::Programs { started } => vec![(Quota::ProcessesPerHour, started)],
+            other => other.asks_for(),
+        }
+    }
+
+    /// A limit of the file's, in what is counted.
+    fn limit(self, which: Quota, limit: u64) -> u64 {
+        match (which, self) {
+            (Quota::DiskShare, Self::Kept { disk, .. }) => {
+                u64::try_from(u128::from(disk) * u128::from(limit) / 10_000).unwrap_or(u64::MAX)
+            }
+            _ => limit,
+        }
+    }
 }
 
 /// There is no room for it now.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the quota {which} = {limit} of {principal} is reached")]
+#[error("the quota {which} = {} of {principal} is reached", .which.written(*.limit))]
 pub struct QuotaReached {
     /// Which quota.
     pub which: Quota,
@@ -116,6 +191,8 @@ pub struct QuotaReached {
 #[derive(Clone, Debug, Default)]
 pub struct Quotas {
     used: BTreeMap<(String, Quota), Used>,
+    /// Until when a person lifted which.
+    lifted: BTreeMap<(String, Quota), u64>,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -138,26 +215,29 @@ impl Quotas {
         spend: Spend,
         now: u64,
     ) -> Result<(), QuotaReached> {
-        let caller = actor.split_once('/').map_or(actor, |(user, _)| user);
-        let wanted: &[(Quota, u64)] = match spend {
-            Spend::Call => &[(Quota::CallsPerMinute, 1)],
-            Spend::Change { bytes } => &[(Quota::ChangesPerHour, 1), (Quota::BytesPerDay, bytes)],
-            Spend::Waiting { already } => &[(Quota::WaitingAtOnce, already.saturating_add(1))],
-        };
-        let of_caller = || policy.quotas.iter().filter(|quota| quota.counts(role, caller));
-        for quota in of_caller() {
-            for &(which, amount) in wanted {
+        for quota in of_caller(policy, role, actor) {
+            for (which, amount) in spend.asks_for() {
                 let Some(&limit) = quota.limits.get(&which) else { continue };
+                if self.is_lifted(&quota.principal, which, now) {
+                    continue;
+                }
                 let used = self.used.entry((quota.principal.clone(), which)).or_default();
-                if let Err(retry_after) = used.room(which, amount, limit, now) {
+                if let Err(retry_after) = used.room(which, amount, spend.limit(which, limit), now) {
                     let first = used.refuse(which.seconds().unwrap_or(3600), now);
                     let principal = quota.principal.clone();
                     return Err(QuotaReached { which, principal, limit, retry_after, first });
                 }
             }
         }
-        for quota in of_caller() {
-            for &(which, amount) in wanted {
+        self.count(policy, role, actor, spend, now);
+        Ok(())
+    }
+
+    /// Counts what was used at `now`, whether or not there was room for it: what is on the record from before, and programs
+    /// that were started. Of several, the earliest comes first.
+    pub fn count(&mut self, policy: &Policy, role: Role, actor: &str, spend: Spend, now: u64) {
+        for quota in of_caller(policy, role, actor) {
+            for (which, amount) in spend.uses() {
                 if let (Some(seconds), true) = (which.seconds(), quota.limits.contains_key(&which)) {
                     let used = self.used.entry((quota.principal.clone(), which)).or_default();
                     used.window.add(amount, seconds, now);
@@ -165,7 +245,31 @@ impl Quotas {
             }
         }
         self.forget(policy);
-        Ok(())
+    }
+
+    /// A person lifts a quota of a principal, as the file names it, until that moment. What is used meanwhile counts.
+    pub fn lift(&mut self, principal: &str, which: Quota, until: u64) {
+        if self.lifted.len() >= crate::MAX_QUOTAS * Quota::EACH.len() {
+            self.lifted.clear();
+        }
+        self.lifted.insert((principal.to_owned(), which), until);
+    }
+
+    /// It holds again.
+    pub fn put_back(&mut self, principal: &str, which: Quota) {
+        self.lifted.remove(&(principal.to_owned(), which));
+    }
+
+    fn is_lifted(&mut self, principal: &str, which: Quota, now: u64) -> bool {
+        if self.lifted.is_empty() {
+            return false;
+        }
+        let key = (principal.to_owned(), which);
+        let lifted = self.lifted.get(&key).is_some_and(|until| now < *until);
+        if !lifted {
+            self.lifted.remove(&key);
+        }
+        lifted
     }
 
     /// Principals that earlier policies named do not pile up.
@@ -175,6 +279,12 @@ impl Quotas {
                 .retain(|(principal, _), _| policy.quotas.iter().any(|quota| quota.principal == *principal));
         }
     }
+}
+
+/// The quotas that count what a caller uses.
+fn of_caller<'p>(policy: &'p Policy, role: Role, actor: &str) -> impl Iterator<Item = &'p QuotaLimits> {
+    let caller = actor.split_once('/').map_or(actor, |(user, _)| user).to_owned();
+    policy.quotas.iter().filter(move |quota| quota.counts(role, &caller))
 }
 
 impl Used {

@@ -6,7 +6,7 @@ use std::fmt;
 use agentos_api::change::Risk;
 
 use crate::glob::Globs;
-use crate::quota::QuotaLimits;
+use crate::quota::{Quota, QuotaLimits};
 use crate::rate::Rate;
 use crate::request::Role;
 
@@ -239,6 +239,16 @@ impl Policy {
     /// How many rules the file has.
     pub fn rules(&self) -> usize {
         self.rules.iter().filter(|rule| rule.name.origin == Origin::File).count()
+    }
+
+    /// A quota of a principal, as the file names them both; nothing where it has none.
+    pub fn quota(&self, principal: &str, which: Quota) -> Option<u64> {
+        self.quotas.iter().find_map(|quota| quota.limit(principal, which))
+    }
+
+    /// Whether anything is counted.
+    pub const fn has_quotas(&self) -> bool {
+        !self.quotas.is_empty()
     }
 
     /// The paths, as globs, that some rule may keep from the questions of callers of this role. Whoever opens a file compares

@@ -172,6 +172,32 @@ fn the_careful_policy_asks_the_autonomous_one_allows_the_small_and_the_read_only
         change(&autonomous, "file.move", Risk::Low, &["/home/anna", "/srv/anna"]).verdict,
         Verdict::Ask
     );
+    let service = |policy, name, unit: &str, risk| {
+        let subject = Subject::Mutation { name, risk };
+        judge(policy, Role::Agent, subject, &[], &[unit], &json!({ "unit": unit }))
+    };
+    for name in ["service.start", "service.reload"] {
+        assert!(is_allowed(&service(&autonomous, name, "nginx.service", Risk::Medium)), "{name}");
+        assert_eq!(service(&careful, name, "nginx.service", Risk::Medium).verdict, Verdict::Ask);
+        for unit in
+            ["ssh.service", "sshd.socket", "debug-shell.service", "serial-getty@ttyS0.service", "a.target"]
+        {
+            assert_eq!(service(&autonomous, name, unit, Risk::Medium).verdict, Verdict::Ask, "{name} {unit}");
+        }
+        let destructive = service(&autonomous, name, "nginx.service", Risk::Destructive);
+        assert_eq!(destructive.verdict, Verdict::Ask);
+    }
+    for name in ["service.stop", "service.restart", "service.enable", "service.mask"] {
+        assert_eq!(service(&autonomous, name, "nginx.service", Risk::Medium).verdict, Verdict::Ask, "{name}");
+    }
+    for (name, path) in [("hostname.set", "/etc/hostname"), ("timezone.set", "/etc/localtime")] {
+        assert!(is_allowed(&change(&autonomous, name, Risk::Medium, &[path])), "{name}");
+    }
+    for name in
+        ["sysctl.set", "swap.on", "swap.off", "firewall.open", "mount.mount", "user.create", "group.create"]
+    {
+        assert_eq!(change(&autonomous, name, Risk::Medium, &[]).verdict, Verdict::Ask, "{name}");
+    }
     assert_eq!(
         change(&autonomous, "user.add", Risk::Low, &[]).verdict,
         Verdict::Ask,
@@ -249,6 +275,58 @@ fn a_change_counts_as_one_and_by_its_bytes_and_what_is_refused_counts_as_nothing
     assert_eq!((waiting.which, waiting.retry_after), (Quota::WaitingAtOnce, None));
 }
 
+#[test]
+fn programs_are_counted_when_they_were_started_and_kept_bytes_as_a_share_of_the_disk() {
+    let (policy, mut quotas) =
+        (policy("[quota.agent]\nprocesses_per_hour = 5\ndisk_share = \"0.5 %\""), Quotas::default());
+    let programs = |started| Spend::Programs { started };
+    assert!(take(&mut quotas, &policy, programs(0), 0).is_ok());
+    quotas.count(&policy, Role::Agent, AGENT, programs(4), 0);
+    assert!(take(&mut quotas, &policy, programs(0), 1).is_ok());
+    quotas.count(&policy, Role::Agent, AGENT, programs(3), 1);
+    let reached = take(&mut quotas, &policy, programs(0), 2).unwrap_err();
+    assert_eq!((reached.which, reached.limit), (Quota::ProcessesPerHour, 5));
+    assert!(reached.retry_after.is_some_and(|seconds| seconds <= 3660));
+    let kept = |bytes| Spend::Kept { bytes, disk: 200_000 };
+    assert!(take(&mut quotas, &policy, kept(1000), 2).is_ok());
+    let reached = take(&mut quotas, &policy, kept(1), 3).unwrap_err();
+    assert_eq!(reached.to_string(), "the quota disk_share = 0.50 % of agent is reached");
+    assert!(take(&mut quotas, &policy, kept(1), 90_000).is_ok());
+}
+
+#[test]
+fn a_quota_that_a_person_lifted_holds_again_when_its_time_is_over() {
+    let (policy, mut quotas) = (policy("[quota.agent]\ncalls_per_minute = 1"), Quotas::default());
+    assert!(take(&mut quotas, &policy, Spend::Call, 0).is_ok());
+    assert!(take(&mut quotas, &policy, Spend::Call, 0).is_err());
+    quotas.lift("agent:openclaw", Quota::CallsPerMinute, 10);
+    assert!(take(&mut quotas, &policy, Spend::Call, 1).is_err(), "another principal's quota was lifted");
+    quotas.lift("agent", Quota::CallsPerMinute, 10);
+    assert!(take(&mut quotas, &policy, Spend::Call, 9).is_ok());
+    assert!(take(&mut quotas, &policy, Spend::Call, 10).is_err());
+    quotas.lift("agent", Quota::CallsPerMinute, 20);
+    quotas.put_back("agent", Quota::CallsPerMinute);
+    assert!(take(&mut quotas, &policy, Spend::Call, 11).is_err());
+}
+
+#[test]
+fn a_share_is_a_percentage() {
+    for (text, right) in [
+        ("\"5 %\"", true),
+        ("\"100%\"", true),
+        ("\"0.25 %\"", true),
+        ("\"100.01 %\"", false),
+        ("\"5\"", false),
+        ("5", false),
+        ("\"-1 %\"", false),
+        ("\"1.234 %\"", false),
+        ("\" %\"", false),
+        ("\"99999999999999999999 %\"", false),
+    ] {
+        assert_eq!(Policy::parse(&format!("[quota.agent]\ndisk_share = {text}")).is_ok(), right, "{text}");
+    }
+}
+
 /// A rule file of rules that are understood.
 fn rules() -> impl Strategy<Value = String> {
     let one_of = |texts: &'static [&'static str]| proptest::sample::select(texts);
@@ -294,7 +372,7 @@ fn paths() -> impl Strategy<Value = Vec<&'static str>> {
 proptest! {
     #[test]
     fn no_file_of_this_form_brings_it_down(text in "(\\[\\[rule\\]\\]\n|\\[quota\\.agent\\]\n)?(\
-        (then|mutation|risk|path|quota|operator_only|calls_per_minute|bytes_per_day) = \
+        (then|mutation|risk|path|quota|operator_only|calls_per_minute|bytes_per_day|disk_share) = \
         (\"(allow|ask|file\\.\\*|low|[^\"\n]{0,8})\"|\\[[\"a-z, ]{0,9}\\]|true|-?[0-9]{1,22}|0x[0-9a-f]{1,18}|\\{[a-z=\" ]{0,8}\\})\n){0,5}")
     {
         if let Ok(policy) = Policy::parse(&text) {

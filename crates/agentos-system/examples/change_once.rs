@@ -76,14 +76,14 @@ fn apply(script: &Script, killed_before: Option<usize>, context: &Context<'_>) -
 fn recover(script: &Script, context: &Context<'_>) -> Outcome {
     let progress = script.progress(context)?;
     println!("{progress:?}");
-    let made = match progress {
-        Progress::Nothing => 0,
-        Progress::Part(count) => count,
-        Progress::All => script.len(),
+    let left = match progress {
+        Progress::Nothing => Vec::new(),
+        Progress::Part(count) => script.take_back(count, context),
+        Progress::Scattered(made) => script.take_back_these(&made, context),
+        Progress::All => script.take_back(script.len(), context),
         Progress::UnderWay(what) => return Err(what.into()),
         Progress::Unclear(found) => return Err(found.join("; ").into()),
     };
-    let left = script.take_back(made, context);
     if left.is_empty() { Ok(()) } else { Err(left.join("; ").into()) }
 }
 

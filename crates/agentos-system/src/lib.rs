@@ -33,4 +33,5 @@ pub use error::QueryError;
 pub use files::{Kept, Rules};
 pub use login::{Moment, Peer};
 pub use machine::{Machine, MachineOptions, Viewer};
+pub use run::{counting_programs, starts_programs};
 pub use systemd::transient::Wake;

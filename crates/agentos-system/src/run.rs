@@ -4,6 +4,7 @@
 //! environment of two variables and those it is given, and what input it is given. It is killed with all it started when its time or its output is used up,
 //! and never outlives the call.
 
+use std::cell::Cell;
 use std::ffi::OsString;
 use std::io::{Read as _, Write as _};
 use std::ops::ControlFlow;
@@ -27,6 +28,23 @@ const MAX_STDERR_BYTES: usize = 4096;
 
 /// What is read at once.
 const CHUNK_BYTES: usize = 64 << 10;
+
+thread_local! {
+    static STARTED: Cell<u64> = const { Cell::new(0) };
+}
+
+/// Does something, and answers how many programs were started for it on this thread.
+pub fn counting_programs<T>(work: impl FnOnce() -> T) -> (T, u64) {
+    let before = STARTED.with(Cell::get);
+    let result = work();
+    (result, STARTED.with(Cell::get).saturating_sub(before))
+}
+
+/// Whether answering a query of that name, or planning and making a mutation of it, may start programs.
+pub fn starts_programs(name: &str) -> bool {
+    matches!(name, "boots" | "failed_units" | "firewall" | "journal" | "packages" | "service")
+        || name.starts_with("firewall.")
+}
 
 /// A program and its arguments.
 #[derive(Debug)]
@@ -209,6 +227,7 @@ impl Program {
             .stderr(Stdio::piped())
             .process_group(0)
             .spawn()?;
+        STARTED.with(|started| started.set(started.get().saturating_add(1)));
         Ok(Running { child, ended: false })
     }
 

@@ -8,7 +8,9 @@ use std::path::{Path, PathBuf};
 use agentos_api::change::{Risk, Step, Undo};
 use agentos_api::query::path::encode;
 use agentos_objects::{Objects, Options};
-use agentos_system::change::{ChangeError, Context, Made, Position, Prepared, Progress, Script, Undone};
+use agentos_system::change::{
+    ChangeError, Context, Made, Position, Prepared, Progress, Replaced, Script, Undone,
+};
 use agentos_system::{Machine, MachineOptions, Viewer};
 use rustix::mount::{MountFlags, MountPropagationFlags, mount, mount_change, mount_remount};
 use serde_json::{Value, json};
@@ -432,6 +434,74 @@ fn after_a_cut_at_any_step_it_is_known_how_far_it_was() {
     }
     fs::write(bench.path("old"), "neither").unwrap();
     assert!(matches!(script.progress(&bench.context()).unwrap(), Progress::Unclear(_)));
+}
+
+#[test]
+fn whichever_files_of_a_folder_a_cut_left_made_are_taken_back() {
+    let bench = Bench::new();
+    fs::write(bench.path("old"), "old").unwrap();
+    fs::write(bench.path("gone"), "gone").unwrap();
+    let before = snapshot(&bench.path(""));
+    let plan = bench
+        .plan(&[
+            ("file.write", json!({"path": bench.text("new"), "content": "new"})),
+            ("file.write", json!({"path": bench.text("old"), "content": "newer"})),
+            ("file.delete", json!({"path": bench.text("gone")})),
+            ("file.mkdir", json!({"path": bench.text("folder")})),
+        ])
+        .unwrap();
+    let script = plan.script;
+    for subset in 0..1_usize << script.len() {
+        let made: Vec<usize> = (0..script.len()).filter(|number| subset >> number & 1 == 1).collect();
+        for number in &made {
+            let one = Script { steps: vec![vec![script.transitions().nth(*number).unwrap().clone()]] };
+            assert!(matches!(one.make(&bench.context(), |_| {}), Made::All));
+        }
+        let left = match script.progress(&bench.context()).unwrap() {
+            Progress::Nothing => Vec::new(),
+            Progress::Part(count) => {
+                assert_eq!(made, (0..count).collect::<Vec<_>>());
+                script.take_back(count, &bench.context())
+            }
+            Progress::Scattered(found) => {
+                assert_eq!(made, found);
+                script.take_back_these(&found, &bench.context())
+            }
+            Progress::All => script.take_back(script.len(), &bench.context()),
+            other @ (Progress::Unclear(_) | Progress::UnderWay(_)) => panic!("{made:?}: {other:?}"),
+        };
+        assert_eq!(left, Vec::<String>::new());
+        assert_eq!(snapshot(&bench.path("")), before, "{made:?}");
+    }
+}
+
+#[test]
+fn what_is_written_ahead_is_seen_by_nobody_and_leaves_nothing() {
+    let bench = Bench::new();
+    fs::write(bench.path("old"), "old").unwrap();
+    let before = snapshot(&bench.path(""));
+    let plan = bench
+        .plan(&[
+            ("file.write", json!({"path": bench.text("new"), "content": "new"})),
+            ("file.write", json!({"path": bench.text("old"), "content": "newer"})),
+        ])
+        .unwrap();
+    let ahead = plan.script.write_ahead(&bench.context());
+    assert_eq!(snapshot(&bench.path("")), before);
+    drop(ahead);
+    assert_eq!(snapshot(&bench.path("")), before);
+    // The folder is another one by the time that it is made: it is written anew there.
+    let ahead = plan.script.write_ahead(&bench.context());
+    fs::rename(bench.path(""), bench.folder.path().join("elsewhere")).unwrap();
+    fs::create_dir(bench.path("")).unwrap();
+    fs::write(bench.path("old"), "old").unwrap();
+    assert!(matches!(
+        plan.script.make_after(ahead, &mut Replaced::default(), &bench.context(), |_| {}),
+        Made::All
+    ));
+    assert_eq!(fs::read_to_string(bench.path("new")).unwrap(), "new");
+    assert_eq!(fs::read_to_string(bench.path("old")).unwrap(), "newer");
+    assert_eq!(fs::read_dir(bench.path("")).unwrap().count(), 2);
 }
 
 #[test]

@@ -189,3 +189,101 @@ fn the_key_is_the_witnesses_alone_and_a_second_witness_does_not_replace_it() {
     assert_eq!(shown["key"], keys[0].as_str());
     agentd.run(&["witness", "run", "--state-dir", "nowhere"]).with(5);
 }
+
+/// `agentctl witness serve` on a socket of its own; ends with this.
+struct Serving {
+    child: std::process::Child,
+    url: String,
+}
+
+impl Serving {
+    fn start(agentd: &Agentd, name: &str) -> Self {
+        let socket = agentd.path(&format!("{name}.sock"));
+        let url = format!("unix:{}", socket.display());
+        let arguments = ["witness", "serve", "--listen", &url, "--state-dir", name, "--json"];
+        let child = agentd.command(&arguments).stdout(std::process::Stdio::null()).spawn().unwrap();
+        let serving = Self { child, url };
+        for _ in 0..3000 {
+            if std::os::unix::net::UnixStream::connect(&socket).is_ok() {
+                return serving;
+            }
+            std::thread::sleep(std::time::Duration::from_millis(10));
+        }
+        panic!("the witness does not listen");
+    }
+
+    /// Sends a request as it stands, and answers all that came back.
+    fn send(&self, request: &str) -> String {
+        use std::io::{Read as _, Write as _};
+        let path = self.url.strip_prefix("unix:").unwrap();
+        let mut stream = std::os::unix::net::UnixStream::connect(path).unwrap();
+        stream.write_all(request.as_bytes()).unwrap();
+        let mut answer = Vec::new();
+        // What is not read to its end is answered and reset.
+        let _ = stream.read_to_end(&mut answer);
+        String::from_utf8(answer).unwrap()
+    }
+
+    fn post(&self, body: &str) -> String {
+        let length = body.len();
+        self.send(&format!(
+            "POST /add-checkpoint HTTP/1.1\r\nHost: w\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n{body}"
+        ))
+    }
+
+    fn end(mut self) {
+        rustix::process::kill_process(
+            rustix::process::Pid::from_child(&self.child),
+            rustix::process::Signal::TERM,
+        )
+        .unwrap();
+        assert!(self.child.wait().unwrap().success());
+        assert!(!std::path::Path::new(self.url.strip_prefix("unix:").unwrap()).exists());
+    }
+}
+
+impl Drop for Serving {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[test]
+fn a_witness_that_serves_is_asked_and_its_cosignature_counts() {
+    let (mut agentd, keys) = watched();
+    let serving = Serving::start(&agentd, "one");
+    let ask = |agentd: &Agentd| agentd.run(&["witness", "ask", &serving.url, "--json"]);
+    for query in ["os", "kernel", "time"] {
+        agentd.run(&["query", query]).with(0);
+        let asked = ask(&agentd).with(0).json();
+        assert_eq!(asked["recorded"], serde_json::json!(["witness.test/one"]), "{asked}");
+    }
+    verify(&agentd, &keys[..1], "1").with(0);
+    // While it serves, nobody else uses its memory.
+    let busy = witness(&agentd, "one").with(5);
+    assert!(busy.stderr.contains("another process uses"), "{}", busy.stderr);
+
+    let note = agentd.run(&["checkpoint", "--json"]).with(0).json()["note"].as_str().unwrap().to_owned();
+    let unknowing = serving.post(&format!("old 0\n\n{note}"));
+    assert!(unknowing.starts_with("HTTP/1.1 409 ") && unknowing.contains("text/x.tlog.size"), "{unknowing}");
+    let foreign = note.replace("test.example/ledger", "test.example/other");
+    assert!(serving.post(&format!("old 0\n\n{foreign}")).starts_with("HTTP/1.1 404 "));
+    assert!(serving.post("old x\n\n").starts_with("HTTP/1.1 400 "));
+    assert!(serving.post(&"x".repeat(100_000)).starts_with("HTTP/1.1 413 "));
+    assert!(
+        serving
+            .send("GET /add-checkpoint HTTP/1.1\r\nHost: w\r\nConnection: close\r\n\r\n")
+            .starts_with("HTTP/1.1 405 ")
+    );
+
+    agentd.stop();
+    rewrite(&agentd);
+    agentd.start_again();
+    agentd.run(&["query", "os"]).with(0);
+    let refused = ask(&agentd).with(7);
+    assert!(refused.stderr.contains("refuses the ledger (422)"), "{}", refused.stderr);
+    serving.end();
+    let gone = agentd.run(&["witness", "ask", "unix:/nowhere/witness.sock"]).with(3);
+    assert!(gone.stderr.contains("cannot be reached"), "{}", gone.stderr);
+}

@@ -7,9 +7,9 @@ use agentos_api::change::{
 };
 use agentos_api::question::ApprovalList;
 use agentos_api::{Bounded, Code, Problem, parse};
-use agentos_changes::{Asked, Changes, ChangesError, Outcome};
-use agentos_policy::Spend;
-use agentos_system::Moment;
+use agentos_changes::{Asked, Changes, ChangesError, Outcome, content_bytes};
+use agentos_policy::{Quota, Spend};
+use agentos_system::{Moment, counting_programs, starts_programs};
 use axum::extract::{Path, RawQuery, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
@@ -31,8 +31,11 @@ pub(crate) async fn mutate(
     caller: Caller,
     JsonBody(request): JsonBody<MutateRequest>,
 ) -> Result<Response, Refusal> {
-    app.changes.check(&request).map_err(|error| changes_problem(&error))?;
-    app.spend(&caller, spend(request.dry_run, content_bytes(&request))).await?;
+    let steps = app.changes.check(&request).map_err(|error| changes_problem(&error))?;
+    app.spend(&caller, spend(request.dry_run, content_bytes(&steps))).await?;
+    if steps.iter().any(|step| starts_programs(&step.mutation)) {
+        app.spend(&caller, Spend::Programs { started: 0 }).await?;
+    }
     let judge = Steps::new(&app, &caller);
     let asked = asked(&caller);
     let outcome = app.change(&caller, move |changes| changes.mutate(&asked, &request, &judge)).await?;
@@ -170,12 +173,15 @@ pub(crate) async fn revoke(
     let id = number(&id)?;
     only_operator(&app, &caller, "approval.refused", id).await?;
     let asked = asked(&caller);
-    let grants = app
+    let (revoked, grants) = app
         .change(&caller, move |changes| {
-            changes.revoke(&asked, id)?;
-            changes.grants()
+            let revoked = changes.revoke(&asked, id)?;
+            Ok((revoked, changes.grants()?))
         })
         .await?;
+    if let Some(which) = revoked.quota.as_deref().and_then(Quota::named) {
+        app.policy.quotas().put_back(&revoked.to, which);
+    }
     let bytes = serde_json::to_vec(&GrantList { grants })
         .map_err(|error| Problem::new(Code::INTERNAL, error.to_string()))?;
     Ok(json(bytes))
@@ -216,16 +222,7 @@ const fn spend(dry_run: bool, bytes: u64) -> Spend {
     if dry_run { Spend::Call } else { Spend::Change { bytes } }
 }
 
-/// Bytes of content that a request brings.
-fn content_bytes(request: &MutateRequest) -> u64 {
-    let all = request.steps.iter().map(|step| &step.args).chain([&request.args]);
-    all.filter_map(|args| args.get("content"))
-        .filter_map(|content| content.as_str())
-        .map(|text| text.len() as u64)
-        .sum()
-}
-
-fn asked(caller: &Caller) -> Asked {
+pub(super) fn asked(caller: &Caller) -> Asked {
     Asked { actor: caller.actor.clone(), operator: caller.role == Role::Operator }
 }
 
@@ -238,7 +235,7 @@ pub(super) fn number(text: &str) -> Result<u64, Problem> {
 }
 
 /// Refuses the agent, and records that it tried.
-async fn only_operator(
+pub(super) async fn only_operator(
     app: &Arc<App>,
     caller: &Caller,
     kind: &'static str,
@@ -275,10 +272,12 @@ impl App {
             return Err(Problem::new(Code::BUSY, "too many other changes are under way; nothing was done")
                 .with_hint("ask again in a moment"));
         };
-        let changes = Arc::clone(&self.changes);
+        let (app, caller) = (Arc::clone(self), caller.clone());
         let task = tokio::task::spawn_blocking(move || {
             let _place = place;
-            work(&changes)
+            let (result, started) = counting_programs(|| work(&app.changes));
+            app.count_programs(&caller, started);
+            result
         });
         match task.await {
             Ok(result) => result.map_err(|error| changes_problem(&error)),

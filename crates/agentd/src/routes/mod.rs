@@ -9,6 +9,7 @@ mod events;
 pub(crate) mod health;
 mod memory;
 mod query;
+mod quota;
 mod stream;
 
 use std::sync::Arc;
@@ -61,7 +62,7 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         .route("/approvals/{id}", post(change::decide))
         .route("/approvals/{id}/chat", post(chat::decide))
         .route("/questions/{id}", get(change::question).post(change::decide_question))
-        .route("/grants", get(change::grants))
+        .route("/grants", get(change::grants).post(quota::lift))
         .route("/grants/{id}/revoke", post(change::revoke))
         .route("/events/log", get(events::page))
         .route("/events/stream", get(stream::follow))

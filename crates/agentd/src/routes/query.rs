@@ -5,6 +5,7 @@ use std::sync::Arc;
 use agentos_api::query::QueryRequest;
 use agentos_api::{Code, MASKED_HEADER, Problem};
 use agentos_policy::Spend;
+use agentos_system::{counting_programs, starts_programs};
 use axum::extract::State;
 use axum::http::{HeaderName, HeaderValue};
 use axum::response::Response;
@@ -45,6 +46,9 @@ pub(crate) async fn answer(
     // A question that cannot be asked reads nothing, so it is refused before it is recorded.
     app.machine.check(&request.query, &args).map_err(|error| query_problem(&error))?;
     let judge = Judge::new(app.policy.now(), &caller, &request);
+    if starts_programs(&request.query) {
+        app.spend(&caller, Spend::Programs { started: 0 }).await?;
+    }
     for _ in 0..MOST_LOOKS {
         may_go_on(&app, &caller, &judge).await?;
         let (approval, grant) = judge.by();
@@ -53,12 +57,12 @@ pub(crate) async fn answer(
         let viewer = caller.viewer(judge.clone());
         let (name, args) = (request.query.clone(), args.clone());
         let what = format!("the query {name}");
-        let shown = Arc::clone(&judge);
+        let (shown, asking) = (Arc::clone(&judge), caller.clone());
         let answered = app
             .blocking(&what, move |app| {
-                let answer =
-                    app.machine.query(&name, &args, viewer).map_err(|error| query_problem(&error))?;
-                Ok(shown.shown(answer))
+                let (answer, started) = counting_programs(|| app.machine.query(&name, &args, viewer));
+                app.count_programs(&asking, started);
+                Ok(shown.shown(answer.map_err(|error| query_problem(&error))?))
             })
             .await;
         // What a file is turns out when it is found; then the policy may say otherwise than by the words of the question.

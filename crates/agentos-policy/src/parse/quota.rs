@@ -36,8 +36,7 @@ impl Reader<'_, '_> {
             let mut quota = QuotaLimits::new(principal.to_string());
             for (key, value) in limits {
                 let name = key.get_ref();
-                let Some(which) = Quota::EACH.into_iter().find(|which| which.as_str() == name.as_ref())
-                else {
+                let Some(which) = Quota::named(name) else {
                     return Err(self.unknown(key.span().start, name, &Quota::EACH.map(Quota::as_str)));
                 };
                 quota.set(which, self.amount(value, which)?);
@@ -47,19 +46,39 @@ impl Reader<'_, '_> {
         Ok(quotas)
     }
 
-    /// A number; for bytes also a text with a unit, `"512 MiB"`.
+    /// A number; for bytes also a text with a unit, `"512 MiB"`; for a share a percentage, `"5 %"`.
     fn amount(&self, value: &Item<'_>, which: Quota) -> Result<u64> {
         let wrong = || {
-            let form = if which == Quota::BytesPerDay { " or a text like \"512 MiB\"" } else { "" };
-            self.wrong(value, &format!("{} is a whole number from 0{form}", which.as_str()))
+            let form = match which {
+                Quota::BytesPerDay => "a whole number from 0 or a text like \"512 MiB\"",
+                Quota::DiskShare => "a text like \"5 %\", from 0 to 100 with two decimals at most",
+                _ => "a whole number from 0",
+            };
+            self.wrong(value, &format!("{} is {form}", which.as_str()))
         };
         let amount = match value.get_ref() {
-            DeValue::Integer(number) => u64::from_str_radix(number.as_str(), number.radix()).ok(),
+            DeValue::String(text) if which == Quota::DiskShare => share(text),
+            DeValue::Integer(number) if which != Quota::DiskShare => {
+                u64::from_str_radix(number.as_str(), number.radix()).ok()
+            }
             DeValue::String(text) if which == Quota::BytesPerDay => bytes(text),
             _ => None,
         };
         amount.filter(|&amount| amount <= LARGEST).ok_or_else(wrong)
     }
+}
+
+/// Hundredths of a percent.
+fn share(text: &str) -> Option<u64> {
+    let number = text.strip_suffix('%')?.trim_end();
+    let (whole, part) = number.split_once('.').unwrap_or((number, "0"));
+    let digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    if !digits(whole) || !digits(part) || part.len() > 2 {
+        return None;
+    }
+    let part = part.parse::<u64>().ok()? * if part.len() == 1 { 10 } else { 1 };
+    let share = whole.parse::<u64>().ok()?.checked_mul(100)?.checked_add(part)?;
+    (share <= 10_000).then_some(share)
 }
 
 fn bytes(text: &str) -> Option<u64> {

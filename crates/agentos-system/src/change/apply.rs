@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use super::context::Context;
 use super::error::ChangeError;
+use super::file::together::{self, Ahead, Failed, Replaced};
 use super::reverse;
 use super::script::Script;
 use super::transition::{Position, Transit, Transition};
@@ -34,6 +35,8 @@ pub enum Progress {
     Nothing,
     /// The first so many transitions.
     Part(usize),
+    /// These transitions, by their numbers: paths of one folder, which are made durable together.
+    Scattered(Vec<usize>),
     /// All of it.
     All,
     /// What is there fits none of these; with what was found.
@@ -45,16 +48,51 @@ pub enum Progress {
 impl Script {
     /// Makes all of it, in order; takes back what was made where one transition fails. `before_each` is told the number of
     /// the transition that is made next.
-    pub fn make(&self, context: &Context<'_>, mut before_each: impl FnMut(usize)) -> Made {
+    pub fn make(&self, context: &Context<'_>, before_each: impl FnMut(usize)) -> Made {
+        self.make_after(Ahead::default(), &mut Replaced::default(), context, before_each)
+    }
+
+    /// Writes the new contents of its first transitions to files without names. Nothing of the machine is changed, and
+    /// dropping them leaves nothing: so this may be done while the intent is being recorded.
+    pub fn write_ahead(&self, context: &Context<'_>) -> Ahead {
+        let transitions: Vec<&Transition> = self.transitions().take(together::MOST).collect();
+        let first = together::length(&transitions);
+        Ahead::write(transitions.get(..first).unwrap_or_default(), context)
+    }
+
+    /// As [`Script::make`], with what [`Script::write_ahead`] wrote. Files that it replaces are freed with `replaced`.
+    pub fn make_after(
+        &self,
+        mut ahead: Ahead,
+        replaced: &mut Replaced,
+        context: &Context<'_>,
+        mut before_each: impl FnMut(usize),
+    ) -> Made {
         let transitions: Vec<&Transition> = self.transitions().collect();
-        for (number, transition) in transitions.iter().enumerate() {
-            before_each(number);
-            if let Err(error) = transition.apply(context) {
-                let done = transitions.get(..number).unwrap_or_default();
-                let mut left = take_back(done, context);
-                left.extend(still_under_way(transition, &error, context));
+        let mut first = 0;
+        while let Some(next) = transitions.get(first) {
+            let together = together::length(transitions.get(first..).unwrap_or_default());
+            let mut made = 0;
+            let mut before = |number| {
+                made = number;
+                before_each(first + number);
+            };
+            let result = if together == 0 {
+                before(0);
+                next.apply(context).map_err(Failed::At)
+            } else {
+                let run = transitions.get(first..first + together).unwrap_or_default();
+                together::make(run, std::mem::take(&mut ahead), replaced, context, before)
+            };
+            if let Err(failed) = result {
+                // Where the sync behind the last of them failed, that one was made too.
+                let done = first + made + usize::from(matches!(failed, Failed::Sync(_)));
+                let mut left = take_back(transitions.get(..done).unwrap_or_default(), context);
+                let error = failed.into();
+                left.extend(still_under_way(next, &error, context));
                 return if left.is_empty() { Made::TakenBack { error } } else { Made::Stuck { error, left } };
             }
+            first += together.max(1);
         }
         Made::All
     }
@@ -130,6 +168,14 @@ impl Script {
         let transitions: Vec<&Transition> = self.transitions().take(count).collect();
         take_back(&transitions, context)
     }
+
+    /// Takes back these transitions, by their numbers in rising order.
+    pub fn take_back_these(&self, numbers: &[usize], context: &Context<'_>) -> Vec<String> {
+        let transitions: Vec<&Transition> = self.transitions().collect();
+        let done: Vec<&Transition> =
+            numbers.iter().filter_map(|number| transitions.get(*number).copied()).collect();
+        take_back(&done, context)
+    }
 }
 
 enum Count {
@@ -163,6 +209,11 @@ fn prefix(transitions: &[&Transition], done: &[Option<bool>]) -> Progress {
     let (first, rest) = done.split_at(count.min(done.len()));
     let name = |number: usize| transitions.get(number).map_or_else(String::new, |it| it.on());
     if let Some(gap) = first.iter().position(|done| *done == Some(false)) {
+        let around = transitions.get(gap..count).unwrap_or_default();
+        if together::are_beside(around) {
+            let made = first.iter().enumerate().filter(|(_, done)| **done == Some(true));
+            return Progress::Scattered(made.map(|(number, _)| number).collect());
+        }
         return Progress::Unclear(vec![format!(
             "{} is as before, though what follows it was done",
             name(gap)

@@ -36,6 +36,7 @@ pub use apply::{Made, Progress};
 pub use context::Context;
 pub use dispatch::mutation_names;
 pub use error::ChangeError;
+pub use file::together::{Ahead, Replaced};
 pub use plan::Undone;
 pub use script::{Prepared, Script, Touched};
 pub use transition::{Position, Transition};

@@ -151,7 +151,8 @@ fn finish<'p>(
     };
     let hash = hash(&steps, &script)?;
     let plan = change::Plan { summary, risk, undo: least(&steps), steps, hash };
-    Ok((Prepared { plan, script, touched }, planner.into_batch()))
+    let batch = planner.into_batch();
+    Ok((Prepared { plan, script, touched, bytes: batch.bytes() }, batch))
 }
 
 /// The arguments as they are shown and recorded: contents of files by their size and hash.

@@ -159,6 +159,20 @@ impl<'p> Planner<'p> {
         self.things.contains(on)
     }
 
+    /// A folder is not taken away with what came into it since. That is said now rather than when it is made.
+    fn refuse_to_lose(&self, back: &Transition) -> Result<(), ChangeError> {
+        let Transition::File(file) = back else { return Ok(()) };
+        let Some(folder) = file.removes_folder() else { return Ok(()) };
+        match self.files.left_in(folder)? {
+            None => Ok(()),
+            Some(name) => Err(ChangeError::Moved {
+                what: back.on(),
+                planned: "a folder with nothing else in it".to_owned(),
+                found: format!("a folder with {name} in it"),
+            }),
+        }
+    }
+
     /// Adds the way back of what an earlier change did, the last first.
     pub(super) fn reverse(&mut self, done: &[&Transition]) -> Result<(), ChangeError> {
         for back in reverse::way_back(done) {
@@ -180,6 +194,7 @@ impl<'p> Planner<'p> {
                     }
                 }
             }
+            self.refuse_to_lose(&back)?;
             self.add(back)?;
         }
         Ok(())

@@ -28,6 +28,15 @@ impl Script {
         self.len() == 0
     }
 
+    /// The folders that it makes, as [`Script::things`] names them.
+    pub fn made_folders(&self) -> Vec<String> {
+        let folders = self.transitions().filter_map(|transition| match transition {
+            Transition::File(file) => file.makes_folder().map(|_| file.on()),
+            _ => None,
+        });
+        folders.collect()
+    }
+
     /// What it acts on, each once, in order.
     pub fn things(&self) -> Vec<String> {
         let mut things: Vec<String> = Vec::new();
@@ -61,4 +70,6 @@ pub struct Prepared {
     pub script: Script,
     /// What each step acts on.
     pub touched: Vec<Touched>,
+    /// Bytes that are kept for it: new contents, and those that they replace.
+    pub bytes: u64,
 }

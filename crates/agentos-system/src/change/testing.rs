@@ -138,7 +138,7 @@ impl Bench {
                 Progress::Nothing => 0,
                 Progress::Part(done) => done,
                 Progress::All => prepared.script.len(),
-                other @ (Progress::Unclear(_) | Progress::UnderWay(_)) => panic!("after {count}: {other:?}"),
+                other => panic!("after {count}: {other:?}"),
             };
             assert_eq!(done, count);
             assert_eq!(prepared.script.take_back(done, &self.context()), Vec::<String>::new());

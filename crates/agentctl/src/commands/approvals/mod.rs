@@ -182,7 +182,8 @@ async fn confirm(context: &mut Context, number: u64) -> Result<Exit, CliError> {
     tell(&mut context.output, &confirmed)
 }
 
-fn seconds(text: &str) -> Result<Bounded<1, 86_400, 600>, CliError> {
+/// How long something is allowed.
+pub(crate) fn seconds(text: &str) -> Result<Bounded<1, 86_400, 600>, CliError> {
     let bounded = span(text)
         .and_then(|span| u64::try_from(span.as_secs()).ok())
         .and_then(|seconds| Bounded::new(seconds).ok());

@@ -135,22 +135,18 @@ impl Attributes {
 
 fn extended(descriptor: impl AsFd) -> Result<BTreeMap<String, String>, Errno> {
     let descriptor = descriptor.as_fd();
-    let mut names = vec![0; MOST_BYTES];
-    let length = match flistxattr(descriptor, &mut names[..]) {
-        Ok(length) => length,
+    let names = match whole(|buffer| flistxattr(descriptor, buffer)) {
+        Ok(names) => names,
         Err(Errno::OPNOTSUPP) => return Ok(BTreeMap::new()),
         Err(error) => return Err(error),
     };
-    names.truncate(length);
     let mut found = BTreeMap::new();
     for name in names.split(|&byte| byte == 0).filter_map(|name| std::str::from_utf8(name).ok()) {
         if name.is_empty() || NOT_KEPT.contains(&name) {
             continue;
         }
-        let mut value = vec![0; MOST_BYTES];
-        match fgetxattr(descriptor, name, &mut value[..]) {
-            Ok(length) => {
-                value.truncate(length);
+        match whole(|buffer| fgetxattr(descriptor, name, buffer)) {
+            Ok(value) => {
                 found.insert(name.to_owned(), STANDARD.encode(&value));
             }
             // Removed meanwhile, or one that its file system lists and does not give.
@@ -159,4 +155,19 @@ fn extended(descriptor: impl AsFd) -> Result<BTreeMap<String, String>, Errno> {
         }
     }
     Ok(found)
+}
+
+/// What the kernel writes into a buffer. Most is short, and the kernel makes a buffer as large as the one that it is given.
+fn whole(read: impl Fn(&mut [u8]) -> Result<usize, Errno>) -> Result<Vec<u8>, Errno> {
+    for size in [512, MOST_BYTES] {
+        let mut buffer = vec![0; size];
+        match read(&mut buffer) {
+            Err(Errno::RANGE) if size < MOST_BYTES => {}
+            result => {
+                buffer.truncate(result?);
+                return Ok(buffer);
+            }
+        }
+    }
+    Err(Errno::RANGE)
 }

@@ -60,11 +60,7 @@ pub(super) fn build<'f>(
             // Nobody else may open it before it has its owner and permissions.
             let descriptor = openat(folder, &made.name, flags, Mode::RUSR | Mode::WUSR).map_err(failed)?;
             let mut file = File::from(descriptor);
-            fill(&mut file, content, what, objects)?;
-            give(&file, attributes).map_err(failed)?;
-            if let Some((seconds, nanoseconds)) = content.modified {
-                set_modified(&file, seconds, nanoseconds).map_err(failed)?;
-            }
+            write(&mut file, attributes, content, what, objects)?;
             fsync(&file).map_err(failed)?;
         }
         FileState::Folder { attributes } => {
@@ -89,6 +85,26 @@ pub(super) fn build<'f>(
         }
     }
     Ok(made)
+}
+
+/// Gives a new file its content and attributes. Nothing is synced.
+///
+/// # Errors
+/// As [`build`].
+pub(super) fn write(
+    file: &mut File,
+    attributes: &Attributes,
+    content: &Content,
+    what: &str,
+    objects: &Objects,
+) -> Result<(), ChangeError> {
+    let failed = |error: Errno| ChangeError::failed(what, std::io::Error::from(error));
+    fill(file, content, what, objects)?;
+    give(&*file, attributes).map_err(failed)?;
+    match content.modified {
+        Some((seconds, nanoseconds)) => set_modified(file, seconds, nanoseconds).map_err(failed),
+        None => Ok(()),
+    }
 }
 
 fn fill(file: &mut File, content: &Content, what: &str, objects: &Objects) -> Result<(), ChangeError> {

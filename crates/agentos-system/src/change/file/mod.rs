@@ -12,7 +12,9 @@ mod place;
 mod rename;
 mod state;
 mod swap;
+pub(super) mod together;
 mod transition;
+mod unnamed;
 
 pub(crate) use attributes::Attributes;
 pub(crate) use overlay::FileOverlay;

@@ -2,9 +2,12 @@
 
 use std::collections::HashMap;
 
+use agentos_api::query::path::encode;
 use agentos_objects::Batch;
+use rustix::fs::{Dir, OFlags};
+use rustix::io::Errno;
 
-use super::place::Place;
+use super::place::{Place, open_without_links};
 use super::state::FileState;
 use crate::change::error::ChangeError;
 use crate::change::transition::Transition;
@@ -61,6 +64,34 @@ impl FileOverlay {
         self.states
             .iter()
             .any(|(place, state)| place.as_bytes() == path && matches!(state, FileState::Folder { .. }))
+    }
+
+    /// What is in a folder and no earlier step takes away or moves: the name of one such thing. A folder that is not there
+    /// has nothing in it.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub(crate) fn left_in(&self, folder: &Place) -> Result<Option<String>, ChangeError> {
+        let failed = |error: Errno| ChangeError::io(folder.text(), error);
+        let opened = match open_without_links(folder.as_bytes(), OFlags::RDONLY | OFlags::DIRECTORY) {
+            Ok(opened) => opened,
+            Err(Errno::NOENT | Errno::NOTDIR) => return Ok(None),
+            Err(error) => return Err(failed(error)),
+        };
+        for entry in Dir::read_from(&opened).map_err(failed)? {
+            let entry = entry.map_err(failed)?;
+            let name = entry.file_name().to_bytes();
+            if matches!(name, b"." | b"..") {
+                continue;
+            }
+            let place = folder.child(name);
+            let goes =
+                matches!(self.states.get(&place), Some(FileState::Absent)) || self.moved.contains(&place);
+            if !goes {
+                return Ok(Some(encode(name)));
+            }
+        }
+        Ok(None)
     }
 
     /// An earlier step acts on it.

@@ -208,6 +208,14 @@ impl FileState {
         }
     }
 
+    /// Bytes of its content.
+    pub(super) const fn bytes(&self) -> u64 {
+        match self {
+            Self::File { content, .. } => content.size,
+            _ => 0,
+        }
+    }
+
     /// Its attributes, where it has some.
     pub(crate) fn attributes(&self) -> Option<&Attributes> {
         match self {

@@ -5,9 +5,12 @@ use rustix::fd::OwnedFd;
 use rustix::fs::{Mode, OFlags, openat};
 use serde::{Deserialize, Serialize};
 
+use super::build;
 use super::place::Place;
 use super::state::FileState;
-use super::swap::Swap;
+use super::swap::{Swap, open_folder, sync_folder};
+use super::together::Replaced;
+use super::unnamed::Unnamed;
 use crate::change::context::Context;
 use crate::change::error::ChangeError;
 use crate::change::transition::{Irreversible, Position, Transit};
@@ -32,6 +35,18 @@ const fn is_zero(number: &u32) -> bool {
 }
 
 impl FileTransition {
+    /// The folder that it makes where nothing is.
+    pub(crate) fn makes_folder(&self) -> Option<&Place> {
+        let makes = matches!((&self.from, &self.to), (FileState::Absent, FileState::Folder { .. }));
+        makes.then_some(&self.place)
+    }
+
+    /// The folder that it takes away.
+    pub(crate) fn removes_folder(&self) -> Option<&Place> {
+        let removes = matches!((&self.from, &self.to), (FileState::Folder { .. }, FileState::Absent));
+        removes.then_some(&self.place)
+    }
+
     fn is_in_place(&self) -> bool {
         match (&self.from, &self.to) {
             (FileState::File { content: from, .. }, FileState::File { content: to, .. }) => from == to,
@@ -68,21 +83,15 @@ impl Transit for FileTransition {
     }
 
     fn apply(&self, context: &Context<'_>) -> Result<(), ChangeError> {
-        let swap = Swap::new(&self.place, context)?;
-        match (&self.from, &self.to) {
-            _ if self.is_in_place() => self.change_attributes(&swap),
-            (FileState::Absent, to) => swap.create(to),
-            (from @ FileState::Folder { .. }, FileState::Absent) => swap.remove_folder(from),
-            (from, FileState::Absent) => swap.remove(from),
-            (FileState::Folder { .. }, _) | (_, FileState::Folder { .. }) => Err(ChangeError::refused(
-                format!("{} is a folder on one side of the change only; delete it first", self.on()),
-            )),
-            (from, to) => swap.replace(from, to),
-        }
+        let folder = open_folder(&self.place)?;
+        let ahead = self.write_ahead(&folder, context).filter(|ahead| ahead.sync().is_ok());
+        self.act(&folder, context, ahead, &mut Replaced::default())?;
+        sync_folder(&folder, &self.place)
     }
 
     fn clean(&self, context: &Context<'_>) {
-        if let Ok(swap) = Swap::new(&self.place, context) {
+        let folder = self.place.open_folder();
+        if let Ok(Ok(swap)) = folder.as_ref().map(|folder| Swap::new(&self.place, folder, context)) {
             swap.clean();
         }
     }
@@ -116,6 +125,41 @@ impl Transit for FileTransition {
 }
 
 impl FileTransition {
+    /// The new content, written and not yet synced, where it is a file's and the file system has files without names.
+    pub(super) fn write_ahead(&self, folder: &OwnedFd, context: &Context<'_>) -> Option<Unnamed> {
+        let FileState::File { attributes, content } = &self.to else { return None };
+        if self.is_in_place() {
+            return None;
+        }
+        let mut unnamed = Unnamed::new(folder).ok()?;
+        build::write(unnamed.file(), attributes, content, &self.on(), context.objects).ok()?;
+        Some(unnamed)
+    }
+
+    /// Goes from the first state to the second, in the folder that it is in. It is durable once that is synced.
+    ///
+    /// # Errors
+    /// As [`Transit::apply`].
+    pub(super) fn act(
+        &self,
+        folder: &OwnedFd,
+        context: &Context<'_>,
+        ahead: Option<Unnamed>,
+        replaced: &mut Replaced,
+    ) -> Result<(), ChangeError> {
+        let swap = Swap::new(&self.place, folder, context)?;
+        match (&self.from, &self.to) {
+            _ if self.is_in_place() => self.change_attributes(&swap),
+            (FileState::Absent, to) => swap.create(to, ahead),
+            (from @ FileState::Folder { .. }, FileState::Absent) => swap.remove_folder(from),
+            (from, FileState::Absent) => swap.remove(from),
+            (FileState::Folder { .. }, _) | (_, FileState::Folder { .. }) => Err(ChangeError::refused(
+                format!("{} is a folder on one side of the change only; delete it first", self.on()),
+            )),
+            (from, to) => swap.replace(from, to, ahead, replaced),
+        }
+    }
+
     fn change_attributes(&self, swap: &Swap<'_>) -> Result<(), ChangeError> {
         let (Some(from), Some(to)) = (self.from.attributes(), self.to.attributes()) else {
             return Err(ChangeError::refused(format!("{} has no attributes to change", self.on())));

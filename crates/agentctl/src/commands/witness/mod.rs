@@ -1,5 +1,8 @@
 //! `agentctl witness`: watches from outside that a ledger only grows, and says so with a key of its own.
 
+mod ask;
+mod serve;
+
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
@@ -47,6 +50,8 @@ pub(crate) struct Arguments {
 enum Command {
     Init(Init),
     Run(Run),
+    Serve(serve::Serve),
+    Ask(ask::Ask),
     Show(Show),
 }
 
@@ -135,6 +140,8 @@ pub(crate) async fn run(context: &mut Context, arguments: &Arguments) -> Result<
     match &arguments.command {
         Command::Init(arguments) => init(context, arguments).await,
         Command::Run(arguments) => watch(context, arguments).await,
+        Command::Serve(arguments) => serve::serve(context, arguments).await,
+        Command::Ask(arguments) => ask::ask(context, arguments).await,
         Command::Show(arguments) => {
             let witness = arguments.directory.open()?;
             show(&mut context.output, &witness, arguments.directory.path()?)
@@ -203,7 +210,7 @@ async fn init(context: &mut Context, arguments: &Init) -> Result<Exit, CliError>
     let path = arguments.directory.path()?;
     let witness = Cosigner::create(&path, &name, &ledger).map_err(|error| cosign_error(&error))?;
     context.output.note(&format!(
-        "Let agentd know the witness: in agentd.toml, [ledger] witnesses = [\"{}\"]; then systemctl restart agentd.",
+        "Let agentd know the witness: in agentd.toml, [ledger] witnesses = [\"{}\"]; then systemctl reload agentd.",
         witness.key()
     ));
     show(&mut context.output, &witness, path)
