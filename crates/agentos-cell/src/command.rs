@@ -1,0 +1,107 @@
+//! What is sent to the process that becomes a command, and what it says before it does.
+
+use std::io::{Read, Write};
+
+use serde::{Deserialize, Serialize};
+
+/// Longest form in which a command is sent, in bytes: the kernel itself takes arguments of 2 MiB together.
+pub const MOST_BYTES: u32 = 4 << 20;
+
+/// What shall run. The environment is that of the process.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Command {
+    /// The program, looked for in `PATH` where it has no slash, and its arguments.
+    pub words: Vec<String>,
+    /// The folder it starts in.
+    pub folder: String,
+}
+
+/// A command could not be sent or received.
+#[derive(Debug, thiserror::Error)]
+pub enum CommandError {
+    /// It is longer than [`MOST_BYTES`], or not as it should be.
+    #[error("the command cannot be sent: {0}")]
+    Form(String),
+    /// The socket's.
+    #[error(transparent)]
+    Io(#[from] std::io::Error),
+}
+
+impl Command {
+    /// Writes it with its length before it.
+    ///
+    /// # Errors
+    /// [`CommandError`].
+    pub fn send(&self, socket: &mut impl Write) -> Result<(), CommandError> {
+        let text = serde_json::to_vec(self).map_err(|error| CommandError::Form(error.to_string()))?;
+        let length = u32::try_from(text.len()).ok().filter(|&length| length <= MOST_BYTES);
+        let length = length.ok_or_else(|| CommandError::Form(format!("it is {} bytes long", text.len())))?;
+        socket.write_all(&length.to_ne_bytes())?;
+        Ok(socket.write_all(&text)?)
+    }
+
+    /// Reads what [`Command::send`] wrote.
+    ///
+    /// # Errors
+    /// [`CommandError`].
+    pub fn receive(socket: &mut impl Read) -> Result<Self, CommandError> {
+        let mut length = [0; 4];
+        socket.read_exact(&mut length)?;
+        let length = u32::from_ne_bytes(length);
+        if length > MOST_BYTES {
+            return Err(CommandError::Form(format!("it is {length} bytes long")));
+        }
+        let mut text = vec![0; length as usize];
+        socket.read_exact(&mut text)?;
+        serde_json::from_slice(&text).map_err(|error| CommandError::Form(error.to_string()))
+    }
+}
+
+/// The first byte of what the process says on the socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Word {
+    /// The filter is in force; the descriptor that came along is its [`crate::Listener`].
+    Ready,
+    /// A step failed, and nothing ran: a sentence follows.
+    Failed,
+    /// The program could not be started: a sentence follows.
+    NotStarted,
+}
+
+impl Word {
+    /// As it is sent.
+    pub const fn byte(self) -> u8 {
+        match self {
+            Self::Ready => b'R',
+            Self::Failed => b'F',
+            Self::NotStarted => b'N',
+        }
+    }
+
+    /// As it was sent.
+    pub const fn of(byte: u8) -> Option<Self> {
+        match byte {
+            b'R' => Some(Self::Ready),
+            b'F' => Some(Self::Failed),
+            b'N' => Some(Self::NotStarted),
+            _ => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_sent_is_received_and_nothing_longer() {
+        let command = Command { words: vec!["printf".into(), "a\nb".into()], folder: "/".into() };
+        let mut sent = Vec::new();
+        command.send(&mut sent).unwrap();
+        assert_eq!(Command::receive(&mut sent.as_slice()).unwrap(), command);
+        assert!(Command::receive(&mut &sent[..sent.len() - 1]).is_err());
+        let long = Command { words: vec!["x".repeat(MOST_BYTES as usize)], folder: "/".into() };
+        assert!(long.send(&mut Vec::new()).is_err());
+        assert!(Command::receive(&mut &u32::MAX.to_ne_bytes()[..]).is_err());
+    }
+}
