@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Instant;
 
 use agentos_api::event::Actor;
-use agentos_api::query::QueryRequest;
 use agentos_api::query::path::encode;
+use agentos_api::query::{Query, QueryRequest, Shell};
 use agentos_api::{Code, Problem};
 use agentos_changes::{Asking, Yes};
 use agentos_policy::{Decision, Moment, Rates, Request, Subject, Verdict, mask, path_argument};
@@ -66,9 +66,17 @@ pub(crate) enum Stand {
 impl Judge {
     /// Judges a question by what it says.
     pub(crate) fn new(loaded: Arc<Loaded>, caller: &Caller, request: &QueryRequest) -> Arc<Self> {
-        let asked = path_argument(&request.args);
-        let (role, actor) = (caller.role, caller.actor.clone());
-        let (query, arguments) = (request.query.clone(), request.args.clone());
+        Self::of(loaded, (caller.role, caller.actor.clone()), &request.query, request.args.clone())
+    }
+
+    fn of(
+        loaded: Arc<Loaded>,
+        (role, actor): (Role, Actor),
+        query: &str,
+        arguments: Map<String, Value>,
+    ) -> Arc<Self> {
+        let asked = path_argument(&arguments);
+        let query = query.to_owned();
         let moment = now();
         let paths: Vec<Vec<u8>> = asked.iter().cloned().collect();
         let asking = Request {
@@ -87,6 +95,11 @@ impl Judge {
         let judge = Self { loaded, role, actor, query, arguments, asked, moment, said, masked };
         judge.note(&mut judge.said(), &paths);
         Arc::new(judge)
+    }
+
+    /// The rules that hold for the files that are read for the answer: its own, unless it is a command, which may open any.
+    pub(crate) fn for_files(self: &Arc<Self>) -> Arc<dyn Rules> {
+        if self.query == Shell::NAME { Arc::new(Files { whole: Arc::clone(self) }) } else { self.clone() }
     }
 
     fn said(&self) -> MutexGuard<'_, Said> {
@@ -313,6 +326,28 @@ impl Rules for Judge {
             .collect();
         self.masked.fetch_add(secrets.len() as u64, Ordering::Relaxed);
         (!secrets.is_empty()).then(|| mask::replace(content, part, &secrets))
+    }
+}
+
+/// The rules for the files that a command opens: each is a question `file` of its own, and what is kept is kept from the
+/// command, which goes on.
+#[derive(Debug)]
+struct Files {
+    whole: Arc<Judge>,
+}
+
+impl Rules for Files {
+    fn judge(&self, names: &[Vec<u8>]) -> Result<(), String> {
+        let caller = (self.whole.role, self.whole.actor.clone());
+        Judge::of(Arc::clone(&self.whole.loaded), caller, "file", Map::new()).judge(names)
+    }
+
+    fn kept(&self) -> &Kept {
+        self.whole.kept()
+    }
+
+    fn mask(&self, content: &[u8], part: Range<usize>) -> Option<Vec<u8>> {
+        self.whole.mask(content, part)
     }
 }
 

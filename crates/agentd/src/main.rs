@@ -55,10 +55,17 @@ struct Arguments {
     /// Take this change back, if its time to be confirmed is over: for the timer that systemd keeps for it.
     #[arg(long, value_name = "CHANGE", conflicts_with = "check_config")]
     take_back: Option<u64>,
+    /// Become a command that may read and change nothing: agentd starts itself so, with a socket as standard input.
+    #[arg(long, hide = true)]
+    cell: bool,
 }
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
+    // Before there is a second thread.
+    if arguments.cell {
+        return agentos_cell::enter();
+    }
     let config = match Config::load(arguments.config.as_deref()) {
         Ok(config) => config,
         Err(error) => return failed(&error.into()),

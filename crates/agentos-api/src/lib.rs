@@ -18,6 +18,7 @@ pub mod problem;
 pub mod query;
 pub mod question;
 pub mod schema;
+pub mod shell;
 pub mod tool;
 
 pub use bounded::Bounded;

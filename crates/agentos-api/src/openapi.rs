@@ -19,6 +19,7 @@ use crate::memory::{
 };
 use crate::problem::{Code, Problem};
 use crate::query::{self, QueryRequest};
+use crate::shell::ExecRequest;
 use crate::question::{ApprovalList, Question};
 use crate::schema;
 
@@ -63,6 +64,10 @@ pub fn document() -> Value {
             );
         },
     );
+    paths.post("/shell/exec", "Run a command that may read and change nothing.", |document| {
+        document.takes::<ExecRequest>();
+        document.answers::<query::shell::Output>();
+    });
     describe_changes(&mut paths);
     paths.get("/events/log", "A page of the ledger.", |document| {
         document.parameters_of::<EventFilter>();

@@ -67,6 +67,7 @@ const TABLE: &[Entry] = &[
     entry::<query::Service>(),
     entry::<query::Services>(),
     entry::<query::Sessions>(),
+    entry::<query::Shell>(),
     entry::<query::Sysctl>(),
     entry::<query::Time>(),
     entry::<query::Timers>(),

@@ -24,6 +24,9 @@ pub struct MachineOptions {
     /// The folder below which the machine's own files (`/etc/passwd`, `/etc/fstab` …) are changed; empty for `/`. A test
     /// gives one of its own.
     pub root: PathBuf,
+    /// How a cell for a command is started: a program whose `main` calls [`agentos_cell::enter`], and its arguments. Empty:
+    /// no commands are run.
+    pub cell: Vec<PathBuf>,
 }
 
 /// For whom the machine is read.
@@ -42,6 +45,7 @@ pub struct Viewer {
 #[derive(Debug)]
 pub struct Machine {
     root: PathBuf,
+    pub(crate) cell: Vec<PathBuf>,
     pub(crate) bus: Bus,
     pub(crate) protected: Arc<Protected>,
     pub(crate) accounts: Arc<Accounts>,
@@ -57,6 +61,7 @@ impl Machine {
     pub fn new(options: MachineOptions) -> Self {
         Self {
             root: options.root,
+            cell: options.cell,
             bus: Bus::default(),
             protected: Arc::new(Protected::new(options.protected)),
             accounts: Arc::default(),

@@ -40,9 +40,14 @@ pub fn counting_programs<T>(work: impl FnOnce() -> T) -> (T, u64) {
     (result, STARTED.with(Cell::get).saturating_sub(before))
 }
 
+/// A program is about to be started on this thread.
+pub(crate) fn count_one() {
+    STARTED.with(|started| started.set(started.get().saturating_add(1)));
+}
+
 /// Whether answering a query of that name, or planning and making a mutation of it, may start programs.
 pub fn starts_programs(name: &str) -> bool {
-    matches!(name, "boots" | "failed_units" | "firewall" | "journal" | "packages" | "service")
+    matches!(name, "boots" | "failed_units" | "firewall" | "journal" | "packages" | "service" | "shell")
         || name.starts_with("firewall.")
 }
 
@@ -227,7 +232,7 @@ impl Program {
             .stderr(Stdio::piped())
             .process_group(0)
             .spawn()?;
-        STARTED.with(|started| started.set(started.get().saturating_add(1)));
+        count_one();
         Ok(Running { child, ended: false })
     }
 

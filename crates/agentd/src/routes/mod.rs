@@ -10,6 +10,7 @@ pub(crate) mod health;
 mod memory;
 mod query;
 mod quota;
+mod shell;
 mod stream;
 
 use std::sync::Arc;
@@ -42,6 +43,7 @@ const PATHS: [&str; 18] = [
     "/memory/recall",
     "/memory/store",
     "/openapi.json",
+    "/shell/exec",
     "/system/mutate",
     "/system/query",
 ];
@@ -53,6 +55,7 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         .route("/catalog", get(documents::catalog))
         .route("/openapi.json", get(documents::openapi))
         .route("/system/query", post(query::answer))
+        .route("/shell/exec", post(shell::execute))
         .route("/system/mutate", post(change::mutate))
         .route("/changes", get(change::page))
         .route("/changes/{id}", get(change::show))

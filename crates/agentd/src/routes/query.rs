@@ -39,6 +39,15 @@ pub(crate) async fn answer(
     caller: Caller,
     JsonBody(request): JsonBody<QueryRequest>,
 ) -> Result<Response, Refusal> {
+    ask(&app, caller, request).await
+}
+
+/// Answers a question, by whatever route it came.
+pub(super) async fn ask(
+    app: &Arc<App>,
+    caller: Caller,
+    request: QueryRequest,
+) -> Result<Response, Refusal> {
     app.spend(&caller, Spend::Call).await?;
     let args = serde_json::to_vec(&request.args).map_err(|error| {
         Problem::new(Code::INTERNAL, format!("the arguments cannot be written as JSON: {error}"))
@@ -50,11 +59,11 @@ pub(crate) async fn answer(
         app.spend(&caller, Spend::Programs { started: 0 }).await?;
     }
     for _ in 0..MOST_LOOKS {
-        may_go_on(&app, &caller, &judge).await?;
+        may_go_on(app, &caller, &judge).await?;
         let (approval, grant) = judge.by();
         let event = Asked { query: &request.query, args: &request.args, approval, grant };
         app.record(&caller, "system.query", &event).await?;
-        let viewer = caller.viewer(judge.clone());
+        let viewer = caller.viewer(judge.for_files());
         let (name, args) = (request.query.clone(), args.clone());
         let what = format!("the query {name}");
         let (shown, asking) = (Arc::clone(&judge), caller.clone());

@@ -107,6 +107,7 @@ queries! {
     service::Service,
     services::Services,
     sessions::Sessions,
+    shell::Shell,
     sysctl::Sysctl,
     time::Time,
     timers::Timers,

@@ -55,7 +55,11 @@ impl Located {
         Self::of(descriptor).map_err(|error| QueryError::io(path.to_string(), error))
     }
 
-    fn of(descriptor: OwnedFd) -> Result<Self, Errno> {
+    /// What an `O_PATH` descriptor points at.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub(crate) fn of(descriptor: OwnedFd) -> Result<Self, Errno> {
         let attributes = attributes_at(&descriptor, c"", AtFlags::EMPTY_PATH)?;
         let path = readlinkat(CWD, link_to(&descriptor), Vec::new())?.into_bytes();
         Ok(Self { descriptor, attributes, path })
@@ -118,6 +122,12 @@ impl Located {
             .map_err(|error| QueryError::io(self.text(), error))
     }
 
+    /// It is a file of the kernel's about processes (proc(5)).
+    fn is_on_proc(&self) -> bool {
+        #[expect(clippy::cast_sign_loss, reason = "a magic number, not a quantity")]
+        fstatfs(&self.descriptor).is_ok_and(|found| found.f_type as u64 == PROC_SUPER_MAGIC)
+    }
+
     /// Refuses the special files of the kernel's own file systems.
     fn check_file_system(&self, viewer: &Viewer) -> Result<(), QueryError> {
         let file_system = fstatfs(&self.descriptor).map_err(|error| QueryError::io(self.text(), error))?;
@@ -173,7 +183,7 @@ fn refusal(path: &AbsolutePath, error: Errno) -> QueryError {
 }
 
 /// The path through which an open descriptor can be opened again.
-fn link_to(descriptor: &OwnedFd) -> String {
+pub(crate) fn link_to(descriptor: &OwnedFd) -> String {
     format!("/proc/self/fd/{}", descriptor.as_raw_fd())
 }
 

@@ -128,7 +128,8 @@ impl Located {
         {
             names.push(before.to_vec());
         }
-        if kept.is_empty() {
+        // What the kernel makes up of a process has the one path, and no pattern is of it.
+        if kept.is_empty() || self.is_on_proc() {
             return Ok(names);
         }
         let mounts = mountinfo::parse(&read("/proc/thread-self/mountinfo", LONGEST_MOUNTINFO)?);

@@ -180,7 +180,7 @@ fn leave_cut_character(part: &mut Part, wanted: Encoding) {
 }
 
 /// The bytes as text or base64.
-fn encode(bytes: &[u8], wanted: Encoding) -> (ContentEncoding, String, bool) {
+pub(crate) fn encode(bytes: &[u8], wanted: Encoding) -> (ContentEncoding, String, bool) {
     let text = match std::str::from_utf8(bytes) {
         Ok(text) if wanted == Encoding::Text || (wanted == Encoding::Auto && !text.contains('\0')) => {
             Some((text.to_owned(), false))

@@ -15,6 +15,7 @@ pub(crate) mod os;
 pub(crate) mod pressure;
 pub(crate) mod process;
 pub(crate) mod processes;
+pub(crate) mod shell;
 pub(crate) mod sysctl;
 pub(crate) mod time;
 pub(crate) mod users;

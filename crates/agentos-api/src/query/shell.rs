@@ -1,0 +1,99 @@
+//! What a command says that may read the machine, and that the kernel keeps from changing anything.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::Query;
+use super::file::ContentEncoding;
+use super::path::AbsolutePath;
+use crate::Bounded;
+
+/// What a command says.
+pub struct Shell;
+
+/// Most words of a command.
+pub const MAX_WORDS: usize = 10_000;
+/// Most bytes of all words of a command together.
+pub const MAX_COMMAND_BYTES: usize = 256 << 10;
+
+/// Which command, and how long it may take.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Args {
+    /// A command line for `shell`. Not together with `words`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub command: Option<String>,
+    /// The program and its arguments, each as it is: no shell looks at them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub words: Vec<String>,
+    /// The shell that is given `command` with `-c`.
+    #[serde(default = "default_shell")]
+    pub shell: String,
+    /// The folder in which it runs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub folder: Option<AbsolutePath>,
+    /// Seconds after which it is ended, with all that it started.
+    #[serde(default)]
+    pub time_limit_seconds: Bounded<1, 25, 10>,
+    /// Bytes that are kept of each of its outputs, from the beginning.
+    #[serde(default)]
+    pub output_bytes: Bounded<1, 524_288, 32_768>,
+}
+
+fn default_shell() -> String {
+    "sh".to_owned()
+}
+
+/// What it said.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct Output {
+    /// What it exited with; of one that a signal ended 128 and the signal's number, as in sh(1). Missing where it did not end
+    /// by itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exit_status: Option<u8>,
+    /// It was ended, with all that it started, because its time was over.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub timed_out: bool,
+    /// Its standard output.
+    pub stdout: Said,
+    /// Its standard error.
+    pub stderr: Said,
+    /// What it wanted to do and was kept from, the first of each once. What changes something is asked for as a change.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub refused: Vec<Refused>,
+    /// How long it took, in milliseconds.
+    pub milliseconds: u64,
+}
+
+/// One of the outputs.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct Said {
+    /// What is kept of it.
+    pub content: String,
+    /// `text` or `base64`.
+    pub encoding: ContentEncoding,
+    /// Bytes that it wrote altogether.
+    pub bytes: u64,
+    /// More was written than is kept.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub cut: bool,
+}
+
+/// Something that it was kept from.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Refused {
+    /// What it wanted: `write`, `read`, `connect`.
+    pub what: String,
+    /// Of what: a path.
+    pub on: String,
+    /// Why not.
+    pub because: String,
+}
+
+impl Query for Shell {
+    const NAME: &'static str = "shell";
+    const SUMMARY: &'static str =
+        "What a command says (ps, ss, ip, journalctl, lsof, df, grep …), run so that the kernel lets it change nothing";
+    type Args = Args;
+    type Output = Output;
+}

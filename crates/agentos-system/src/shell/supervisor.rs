@@ -1,0 +1,344 @@
+//! Opens files, and refuses sockets, in the place of a command that is only to read.
+//!
+//! A thread answers the calls one after the other. What it reads of the caller's memory it reads once, and acts on that copy:
+//! nothing the caller does meanwhile changes what was decided.
+
+use std::fs::File;
+use std::io::Read;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::FileExt;
+use std::sync::Arc;
+use std::sync::mpsc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use agentos_api::query::path::encode;
+use agentos_api::query::shell::Refused;
+use agentos_cell::{Listener, Notification};
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::fs::{CWD, FileType, Mode, OFlags, fstat, major, minor, openat};
+use rustix::io::Errno;
+use rustix::process::{Pid, PidfdFlags, PidfdGetfdFlags, pidfd_getfd, pidfd_open};
+
+use super::resolve::{Found, Task, file_type, walk};
+use crate::QueryError;
+use crate::files::{Located, Protected, link_to};
+use crate::machine::Viewer;
+
+/// Refusals that are told.
+const MOST_REFUSED: usize = 20;
+/// Longest path, with its NUL (`PATH_MAX`).
+const LONGEST_PATH: usize = 4096;
+/// Longest socket address (`struct sockaddr_storage`).
+const LONGEST_ADDRESS: usize = 128;
+/// How often it looks whether the command is over, where no call comes.
+const PAUSE: Duration = Duration::from_millis(100);
+/// Devices that give nothing of the machine's and take nothing: null, zero, full, random, urandom (`devices.txt`).
+const DEVICES: [(u32, u32); 5] = [(1, 3), (1, 5), (1, 7), (1, 8), (1, 9)];
+
+/// The terminal of a session (`devices.txt`).
+const TERMINAL: (u32, u32) = (5, 0);
+
+/// A thread that answers a command's calls.
+pub(super) struct Supervisor {
+    thread: JoinHandle<Vec<Refused>>,
+    over: mpsc::Sender<()>,
+}
+
+impl Supervisor {
+    /// Begins to answer.
+    ///
+    /// # Errors
+    /// There is no thread to be had.
+    pub(super) fn start(
+        listener: Listener,
+        viewer: Viewer,
+        protected: Arc<Protected>,
+    ) -> std::io::Result<Self> {
+        let (over, told) = mpsc::channel();
+        let thread = std::thread::Builder::new().name("shell".to_owned()).spawn(move || {
+            let mut answering = Answering { listener, viewer, protected, refused: Vec::new() };
+            answering.run(&told);
+            answering.refused
+        })?;
+        Ok(Self { thread, over })
+    }
+
+    /// The command is over. Says what was refused.
+    pub(super) fn end(self) -> Vec<Refused> {
+        let _ = self.over.send(());
+        self.thread.join().unwrap_or_default()
+    }
+}
+
+struct Answering {
+    listener: Listener,
+    viewer: Viewer,
+    protected: Arc<Protected>,
+    refused: Vec<Refused>,
+}
+
+/// What becomes of a call that opens something.
+type Opened = Result<OwnedFd, Errno>;
+
+impl Answering {
+    fn run(&mut self, over: &mpsc::Receiver<()>) {
+        let pause = super::timespec(PAUSE);
+        loop {
+            let mut asked = [PollFd::from_borrowed_fd(self.listener.as_fd(), PollFlags::IN)];
+            let waits = match poll(&mut asked, Some(&pause)) {
+                Ok(_) | Err(Errno::INTR) => asked[0].revents(),
+                Err(_) => return,
+            };
+            if waits.contains(PollFlags::IN) {
+                // A caller that was killed meanwhile has no call any more.
+                if let Ok(call) = self.listener.next() {
+                    self.answer(&call);
+                }
+            } else if waits.intersects(PollFlags::HUP | PollFlags::ERR) || over.try_recv().is_ok() {
+                return;
+            }
+        }
+    }
+
+    fn answer(&mut self, call: &Notification) {
+        if call.call == libc::SYS_connect || call.call == libc::SYS_bind {
+            match self.address(call) {
+                Ok(()) => self.listener.done(call),
+                Err(error) => self.listener.refuse(call, error),
+            }
+            return;
+        }
+        let (folder, path, flags) = match *call {
+            Notification { call: libc::SYS_openat, arguments: [folder, path, flags, ..], .. } => {
+                (Some(folder), path, flags)
+            }
+            // open(2), which only some kinds of machines have.
+            Notification { arguments: [path, flags, ..], .. } => (None, path, flags),
+        };
+        #[expect(
+            clippy::cast_possible_truncation,
+            reason = "flags are an int, and the kernel takes that of the register"
+        )]
+        let flags = OFlags::from_bits_retain(flags as u32);
+        match self.open(call, folder, path, flags) {
+            Ok(file) => {
+                if let Err(error) = self.listener.give(call, file.as_fd(), flags.contains(OFlags::CLOEXEC)) {
+                    self.listener.refuse(call, error);
+                }
+            }
+            Err(error) => self.listener.refuse(call, error),
+        }
+    }
+
+    fn open(&mut self, call: &Notification, folder: Option<u64>, path: u64, flags: OFlags) -> Opened {
+        let path = path_in(call.thread, path)?;
+        let task = Task { thread: call.thread, process: process_of(call.thread)? };
+        let from = match path.first() {
+            Some(b'/') | None => None,
+            Some(_) => Some(start(call.thread, folder)?),
+        };
+        // Until here, all that was read is only the caller's if it is still the one that asks.
+        if !self.listener.still_waits(call) {
+            return Err(Errno::NOENT);
+        }
+        let own = namespace(&call.thread.to_string());
+        let is_own = |folder: &[u8]| own.is_some() && own == namespace_of(folder);
+        let found = walk(task, from, &path, !flags.contains(OFlags::NOFOLLOW), &is_own)?;
+        match found {
+            Found::Missing if flags.contains(OFlags::CREATE) => {
+                Err(self.refuse("write", &path, "nothing is made while observing", Errno::ROFS))
+            }
+            Found::Missing => Err(Errno::NOENT),
+            Found::Own(there) => self.open_again(&there, &path, flags, true),
+            Found::There(there) => self.open_again(&there, &path, flags, false),
+        }
+    }
+
+    /// Opens what was found, if that only reads.
+    fn open_again(&mut self, there: &OwnedFd, path: &[u8], flags: OFlags, own: bool) -> Opened {
+        let kind = file_type(there)?;
+        if flags.contains(OFlags::PATH) {
+            return rustix::io::dup(there);
+        }
+        if flags.contains(OFlags::DIRECTORY) && kind != FileType::Directory {
+            return Err(Errno::NOTDIR);
+        }
+        if flags.contains(OFlags::CREATE | OFlags::EXCL) {
+            return Err(Errno::EXIST);
+        }
+        let writes = flags.intersects(OFlags::WRONLY | OFlags::RDWR | OFlags::TRUNC)
+            || flags.contains(OFlags::TMPFILE);
+        let reopen = |flags: OFlags| openat(CWD, link_to(there), flags | OFlags::CLOEXEC, Mode::empty());
+        let access = flags & (OFlags::WRONLY | OFlags::RDWR);
+        match kind {
+            // It has none: programs that ask for it go on without.
+            FileType::CharacterDevice if device(there)? == TERMINAL => Err(Errno::NXIO),
+            FileType::CharacterDevice if DEVICES.contains(&device(there)?) => reopen(access | OFlags::NOCTTY),
+            // One of the command's own pipes. It does not wait for the other end: there is one, or there is no more.
+            FileType::Fifo if own => reopen(access | OFlags::NONBLOCK).and_then(|pipe| {
+                rustix::fs::fcntl_setfl(&pipe, flags & OFlags::NONBLOCK)?;
+                Ok(pipe)
+            }),
+            FileType::Symlink => Err(Errno::LOOP),
+            FileType::Socket => Err(Errno::NXIO),
+            _ if writes => Err(self.refuse("write", path, "nothing is written while observing", Errno::ROFS)),
+            FileType::Directory => self.checked(there, path, flags, |located, protected, viewer| {
+                if !viewer.operator {
+                    protected.check(located)?;
+                }
+                located.directory()
+            }),
+            FileType::RegularFile => self.checked(there, path, flags, Located::content),
+            _ => Err(self.refuse(
+                "read",
+                path,
+                "it is a device or a pipe of somebody else's, and reading it may act on it",
+                Errno::ACCESS,
+            )),
+        }
+    }
+
+    /// Opens as whoever asks may, by the rules for reading.
+    fn checked(
+        &mut self,
+        there: &OwnedFd,
+        path: &[u8],
+        flags: OFlags,
+        open: impl FnOnce(&Located, &Protected, &Viewer) -> Result<OwnedFd, QueryError>,
+    ) -> Opened {
+        let located = Located::of(rustix::io::dup(there)?)?;
+        match open(&located, &self.protected, &self.viewer) {
+            Ok(file) => {
+                // That something was read is no trace that it leaves, where the file system lets that be.
+                let as_asked = flags & OFlags::NONBLOCK;
+                rustix::fs::fcntl_setfl(&file, as_asked | OFlags::NOATIME)
+                    .or_else(|_| rustix::fs::fcntl_setfl(&file, as_asked))?;
+                Ok(file)
+            }
+            Err(QueryError::Io { source, .. }) => Err(Errno::from_io_error(&source).unwrap_or(Errno::IO)),
+            Err(QueryError::NotFound { .. }) => Err(Errno::NOENT),
+            Err(error) => Err(self.refuse("read", path, &error.to_string(), Errno::ACCESS)),
+        }
+    }
+
+    /// bind(2) and connect(2): of netlink sockets only, by which the kernel is asked.
+    fn address(&mut self, call: &Notification) -> Result<(), Errno> {
+        let [socket, address, length, ..] = call.arguments;
+        let length = usize::try_from(length).unwrap_or(usize::MAX).min(LONGEST_ADDRESS);
+        let address = memory(call.thread, address, length)?;
+        let process = process_of(call.thread)?;
+        let descriptor = i32::try_from(socket).map_err(|_| Errno::BADF)?;
+        let process = i32::try_from(process).ok().and_then(Pid::from_raw).ok_or(Errno::SRCH)?;
+        let handle = pidfd_open(process, PidfdFlags::empty())?;
+        let socket = pidfd_getfd(handle, descriptor, PidfdGetfdFlags::empty())?;
+        if !self.listener.still_waits(call) {
+            return Err(Errno::NOENT);
+        }
+        if rustix::net::sockopt::socket_domain(&socket)? != rustix::net::AddressFamily::NETLINK {
+            let name: Vec<u8> = address.get(2..).unwrap_or_default().to_vec();
+            let name = match name.split_first() {
+                Some((0, abstract_name)) => [b"@", abstract_name].concat(),
+                _ => name.split(|&byte| byte == 0).next().unwrap_or_default().to_vec(),
+            };
+            return Err(self.refuse(
+                "connect",
+                &name,
+                "other programs are not spoken to while observing",
+                Errno::CONNREFUSED,
+            ));
+        }
+        let number = |from: usize| {
+            let bytes = address.get(from..from + 4).and_then(|bytes| bytes.try_into().ok());
+            bytes.map(u32::from_ne_bytes).ok_or(Errno::INVAL)
+        };
+        let address = rustix::net::netlink::SocketAddrNetlink::new(number(4)?, number(8)?);
+        if call.call == libc::SYS_bind {
+            rustix::net::bind(&socket, &address)
+        } else {
+            rustix::net::connect(&socket, &address)
+        }
+    }
+
+    /// Notes a refusal, once, and gives the error for it. That programs which list processes look at each one's environment
+    /// too would crowd out what the caller wants to know.
+    fn refuse(&mut self, what: &str, on: &[u8], because: &str, error: Errno) -> Errno {
+        let refused = Refused { what: what.to_owned(), on: encode(on), because: because.to_owned() };
+        let is_environment = on.starts_with(b"/proc/") && on.ends_with(b"/environ");
+        if self.refused.len() < MOST_REFUSED && !is_environment && !self.refused.contains(&refused) {
+            self.refused.push(refused);
+        }
+        error
+    }
+}
+
+/// `LENGTH` bytes at most of a thread's memory; fewer where no more is mapped.
+fn memory(thread: u32, address: u64, length: usize) -> Result<Vec<u8>, Errno> {
+    let memory = File::open(format!("/proc/{thread}/mem")).map_err(|_| Errno::SRCH)?;
+    let mut bytes = vec![0; length];
+    let read = memory.read_at(&mut bytes, address).map_err(|_| Errno::FAULT)?;
+    bytes.truncate(read);
+    Ok(bytes)
+}
+
+/// A path in a thread's memory.
+fn path_in(thread: u32, address: u64) -> Result<Vec<u8>, Errno> {
+    let mut bytes = memory(thread, address, LONGEST_PATH)?;
+    let end = bytes.iter().position(|&byte| byte == 0);
+    match end {
+        Some(end) => {
+            bytes.truncate(end);
+            Ok(bytes)
+        }
+        None if bytes.len() == LONGEST_PATH => Err(Errno::NAMETOOLONG),
+        None => Err(Errno::FAULT),
+    }
+}
+
+/// The number of a thread's process.
+fn process_of(thread: u32) -> Result<u32, Errno> {
+    let mut text = String::new();
+    let file = File::open(format!("/proc/{thread}/status")).map_err(|_| Errno::SRCH)?;
+    file.take(4096).read_to_string(&mut text).map_err(|_| Errno::SRCH)?;
+    let line = text.lines().find_map(|line| line.strip_prefix("Tgid:"));
+    line.and_then(|number| number.trim().parse().ok()).ok_or(Errno::SRCH)
+}
+
+/// The folder that a relative path of a thread's begins in.
+fn start(thread: u32, folder: Option<u64>) -> Opened {
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "a descriptor is an int, and the kernel takes that of the register"
+    )]
+    let number = folder.map(|folder| folder as i32).filter(|&number| number != libc::AT_FDCWD);
+    let link = match number {
+        Some(number) if number < 0 => return Err(Errno::BADF),
+        Some(number) => format!("/proc/{thread}/fd/{number}"),
+        None => format!("/proc/{thread}/cwd"),
+    };
+    let folder =
+        openat(CWD, link, OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).map_err(|error| match error {
+            Errno::NOENT => Errno::BADF,
+            error => error,
+        })?;
+    if file_type(&folder)? == FileType::Directory { Ok(folder) } else { Err(Errno::NOTDIR) }
+}
+
+/// The process namespace of a process, as its inode.
+fn namespace(process: &str) -> Option<u64> {
+    rustix::fs::stat(format!("/proc/{process}/ns/pid")).ok().map(|found| found.st_ino)
+}
+
+/// The process namespace of the process that a folder of `/proc` belongs to.
+fn namespace_of(folder: &[u8]) -> Option<u64> {
+    let number = folder.strip_prefix(b"/proc/")?.split(|&byte| byte == b'/').next()?;
+    let number =
+        std::str::from_utf8(number).ok().filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()))?;
+    namespace(number)
+}
+
+/// The numbers of a device.
+fn device(device: &OwnedFd) -> Result<(u32, u32), Errno> {
+    let device = fstat(device)?.st_rdev;
+    Ok((major(device), minor(device)))
+}
