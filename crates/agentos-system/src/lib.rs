@@ -25,6 +25,7 @@ mod queries;
 mod run;
 mod samples;
 mod sessions;
+mod shell;
 mod systemd;
 mod text;
 
