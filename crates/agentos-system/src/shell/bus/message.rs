@@ -29,15 +29,15 @@ pub(super) enum Kind {
 /// A message whose header was understood. The body is not looked into.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Message<'a> {
-    big: bool,
+    pub(super) big: bool,
     pub(super) kind: Kind,
     pub(super) flags: u8,
-    serial: u32,
-    path: Option<&'a str>,
+    pub(super) serial: u32,
+    pub(super) path: Option<&'a str>,
     pub(super) interface: Option<&'a str>,
     pub(super) member: Option<&'a str>,
     pub(super) destination: Option<&'a str>,
-    signature: Option<&'a str>,
+    pub(super) signature: Option<&'a str>,
     pub(super) body: &'a [u8],
 }
 
