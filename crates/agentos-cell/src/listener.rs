@@ -6,6 +6,8 @@ use rustix::io::Errno;
 
 /// `SECCOMP_ADDFD_FLAG_SEND` (linux/seccomp.h): the call is answered with the descriptor.
 const ADDFD_FLAG_SEND: u32 = 1 << 1;
+/// `SECCOMP_ADDFD_FLAG_SETFD`: the descriptor gets the number that is given.
+const ADDFD_FLAG_SETFD: u32 = 1 << 0;
 
 /// The listener of a filter: calls wait here until they are answered.
 #[derive(Debug)]
@@ -79,6 +81,21 @@ impl Listener {
             srcfd: file.as_raw_fd().unsigned_abs(),
             newfd: 0,
             newfd_flags: flags,
+        };
+        self.request(libc::SECCOMP_IOCTL_NOTIF_ADDFD, &raw mut request)
+    }
+
+    /// Puts that file in place of the caller's descriptor `number`, which is closed. The call still waits.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn replace(&self, notification: &Notification, number: u32, file: BorrowedFd<'_>) -> Result<(), Errno> {
+        let mut request = libc::seccomp_notif_addfd {
+            id: notification.id,
+            flags: ADDFD_FLAG_SETFD,
+            srcfd: file.as_raw_fd().unsigned_abs(),
+            newfd: number,
+            newfd_flags: libc::O_CLOEXEC.unsigned_abs(),
         };
         self.request(libc::SECCOMP_IOCTL_NOTIF_ADDFD, &raw mut request)
     }

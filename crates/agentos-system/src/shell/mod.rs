@@ -4,6 +4,7 @@
 //! opened here in its place ([`supervisor`]), by the rules for reading that hold for whoever asks, on the file itself and not on a
 //! path that may be exchanged.
 
+mod bus;
 mod output;
 mod resolve;
 mod supervisor;
@@ -84,8 +85,9 @@ pub(crate) fn run(asked: Asked) -> Result<Ended, QueryError> {
     let Some(listener) = listener(&socket, begun + SET_UP).map_err(failed)? else {
         return Err(not_closed(sentence(&socket).as_ref()));
     };
-    let supervisor = Supervisor::start(listener, asked.viewer, asked.protected).map_err(failed)?;
     let deadline = Instant::now() + asked.time;
+    let supervisor =
+        Supervisor::start(listener, asked.viewer, asked.protected, deadline).map_err(failed)?;
     let in_time = outputs.drain(deadline).map_err(failed)?;
     let status = if in_time { cell.status(deadline).map_err(failed)? } else { None };
     // Its first process ends with it, and all others with that one.
