@@ -19,9 +19,9 @@ use crate::memory::{
 };
 use crate::problem::{Code, Problem};
 use crate::query::{self, QueryRequest};
-use crate::shell::ExecRequest;
 use crate::question::{ApprovalList, Question};
 use crate::schema;
+use crate::shell::ExecRequest;
 
 /// The document. It is the same for each call of one version.
 pub fn document() -> Value {

@@ -89,7 +89,12 @@ impl Listener {
     ///
     /// # Errors
     /// The kernel's.
-    pub fn replace(&self, notification: &Notification, number: u32, file: BorrowedFd<'_>) -> Result<(), Errno> {
+    pub fn replace(
+        &self,
+        notification: &Notification,
+        number: u32,
+        file: BorrowedFd<'_>,
+    ) -> Result<(), Errno> {
         let mut request = libc::seccomp_notif_addfd {
             id: notification.id,
             flags: ADDFD_FLAG_SETFD,

@@ -43,11 +43,7 @@ pub(crate) async fn answer(
 }
 
 /// Answers a question, by whatever route it came.
-pub(super) async fn ask(
-    app: &Arc<App>,
-    caller: Caller,
-    request: QueryRequest,
-) -> Result<Response, Refusal> {
+pub(super) async fn ask(app: &Arc<App>, caller: Caller, request: QueryRequest) -> Result<Response, Refusal> {
     app.spend(&caller, Spend::Call).await?;
     let args = serde_json::to_vec(&request.args).map_err(|error| {
         Problem::new(Code::INTERNAL, format!("the arguments cannot be written as JSON: {error}"))

@@ -86,8 +86,7 @@ pub(crate) fn run(asked: Asked) -> Result<Ended, QueryError> {
         return Err(not_closed(sentence(&socket).as_ref()));
     };
     let deadline = Instant::now() + asked.time;
-    let supervisor =
-        Supervisor::start(listener, asked.viewer, asked.protected, deadline).map_err(failed)?;
+    let supervisor = Supervisor::start(listener, asked.viewer, asked.protected, deadline).map_err(failed)?;
     let in_time = outputs.drain(deadline).map_err(failed)?;
     let status = if in_time { cell.status(deadline).map_err(failed)? } else { None };
     // Its first process ends with it, and all others with that one.

@@ -3,14 +3,16 @@
 //! A thread answers the calls one after the other. What it reads of the caller's memory it reads once, and acts on that copy:
 //! nothing the caller does meanwhile changes what was decided.
 
+use std::cell::RefCell;
 use std::fs::File;
 use std::io::Read;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::FileExt;
+use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::sync::mpsc;
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use agentos_api::query::path::encode;
 use agentos_api::query::shell::Refused;
@@ -20,6 +22,7 @@ use rustix::fs::{CWD, FileType, Mode, OFlags, fstat, major, minor, openat};
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, PidfdGetfdFlags, pidfd_getfd, pidfd_open};
 
+use super::bus::relay;
 use super::resolve::{Found, Task, file_type, walk};
 use crate::QueryError;
 use crate::files::{Located, Protected, link_to};
@@ -31,6 +34,12 @@ const MOST_REFUSED: usize = 20;
 const LONGEST_PATH: usize = 4096;
 /// Longest socket address (`struct sockaddr_storage`).
 const LONGEST_ADDRESS: usize = 128;
+/// Where the system bus is (D-Bus Specification, "System message bus").
+const BUS_SOCKET: &str = "/run/dbus/system_bus_socket";
+/// How programs call it.
+const BUS: [&[u8]; 2] = [b"/run/dbus/system_bus_socket", b"/var/run/dbus/system_bus_socket"];
+/// Connections to the system bus of one command.
+const MOST_RELAYS: usize = 32;
 /// How often it looks whether the command is over, where no call comes.
 const PAUSE: Duration = Duration::from_millis(100);
 /// Devices that give nothing of the machine's and take nothing: null, zero, full, random, urandom (`devices.txt`).
@@ -54,12 +63,14 @@ impl Supervisor {
         listener: Listener,
         viewer: Viewer,
         protected: Arc<Protected>,
+        deadline: Instant,
     ) -> std::io::Result<Self> {
         let (over, told) = mpsc::channel();
         let thread = std::thread::Builder::new().name("shell".to_owned()).spawn(move || {
-            let mut answering = Answering { listener, viewer, protected, refused: Vec::new() };
+            let mut answering =
+                Answering { listener, viewer, protected, deadline, refused: Vec::new(), relays: Vec::new() };
             answering.run(&told);
-            answering.refused
+            answering.refused()
         })?;
         Ok(Self { thread, over })
     }
@@ -75,7 +86,10 @@ struct Answering {
     listener: Listener,
     viewer: Viewer,
     protected: Arc<Protected>,
+    deadline: Instant,
     refused: Vec<Refused>,
+    /// Connections to the system bus, each with the calls that were refused on it.
+    relays: Vec<JoinHandle<Vec<String>>>,
 }
 
 /// What becomes of a call that opens something.
@@ -241,6 +255,9 @@ impl Answering {
                 Some((0, abstract_name)) => [b"@", abstract_name].concat(),
                 _ => name.split(|&byte| byte == 0).next().unwrap_or_default().to_vec(),
             };
+            if BUS.contains(&name.as_slice()) && call.call == libc::SYS_connect {
+                return self.give_bus(call, descriptor, &socket);
+            }
             return Err(self.refuse(
                 "connect",
                 &name,
@@ -258,6 +275,44 @@ impl Answering {
         } else {
             rustix::net::connect(&socket, &address)
         }
+    }
+
+    /// In place of a connection to the system bus, one that lets calls through which read.
+    fn give_bus(&mut self, call: &Notification, number: i32, socket: &OwnedFd) -> Result<(), Errno> {
+        if self.relays.len() >= MOST_RELAYS {
+            return Err(Errno::AGAIN);
+        }
+        let errno = |error: std::io::Error| Errno::from_io_error(&error).unwrap_or(Errno::IO);
+        let bus = UnixStream::connect(BUS_SOCKET).map_err(errno)?;
+        let (ours, theirs) = UnixStream::pair().map_err(errno)?;
+        rustix::fs::fcntl_setfl(&theirs, rustix::fs::fcntl_getfl(socket)? & OFlags::NONBLOCK)?;
+        self.listener.replace(call, number.unsigned_abs(), theirs.as_fd())?;
+        let deadline = self.deadline;
+        let relay = std::thread::Builder::new().name("shell bus".to_owned()).spawn(move || {
+            let refused = RefCell::new(Vec::new());
+            let note = |what: &str| refused.borrow_mut().push(what.to_owned());
+            if let Err(error) = relay(ours, bus, deadline, &note) {
+                note(&format!("a message that is none: {error}"));
+            }
+            refused.into_inner()
+        });
+        self.relays.push(relay.map_err(errno)?);
+        Ok(())
+    }
+
+    /// What was refused, on the system bus too.
+    fn refused(mut self) -> Vec<Refused> {
+        for relay in std::mem::take(&mut self.relays) {
+            for call in relay.join().unwrap_or_default() {
+                self.refuse(
+                    "call",
+                    call.as_bytes(),
+                    "on the system bus, only what reads is called while observing",
+                    Errno::ACCESS,
+                );
+            }
+        }
+        self.refused
     }
 
     /// Notes a refusal, once, and gives the error for it. That programs which list processes look at each one's environment
