@@ -90,12 +90,11 @@ fn of_a_service(destination: &str, interface: &str, member: &str) -> bool {
                 | "ListSeats"
                 | "ListInhibitors"
         ),
-        ("org.freedesktop.hostname1", "") => member == "Describe",
+        ("org.freedesktop.hostname1", "") | ("org.freedesktop.network1", ".Link") => member == "Describe",
         ("org.freedesktop.timedate1", "") => member == "ListTimezones",
         ("org.freedesktop.network1", ".Manager") => {
             matches!(member, "ListLinks" | "GetLinkByName" | "GetLinkByIndex" | "Describe" | "DescribeLink")
         }
-        ("org.freedesktop.network1", ".Link") => member == "Describe",
         _ => false,
     }
 }

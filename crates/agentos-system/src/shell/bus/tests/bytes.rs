@@ -156,6 +156,38 @@ fn a_message_that_is_too_large_ends_the_connection() {
     assert_eq!(result.unwrap_err().kind(), std::io::ErrorKind::InvalidData);
 }
 
+#[test]
+fn a_call_that_announces_a_file_descriptor_is_refused() {
+    let stdin = std::io::stdin();
+    let bytes = zbus::Message::method_call("/", "Hello").build(&zbus::Fd::from(&stdin)).unwrap();
+    let error = Message::parse(bytes.data().bytes()).unwrap_err();
+    assert_eq!(error.to_string(), "file descriptors are not passed");
+}
+
+#[test]
+fn a_file_descriptor_that_comes_along_is_closed() {
+    let (client, client_end) = UnixStream::pair().unwrap();
+    let (mut bus, bus_end) = UnixStream::pair().unwrap();
+    let (mut watched, given) = UnixStream::pair().unwrap();
+    watched.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    let relayed = std::thread::spawn(move || {
+        relay(client_end, bus_end, Instant::now() + Duration::from_secs(20), &|_| ())
+    });
+    bus.write_all(format!("OK {GUID}\r\n").as_bytes()).unwrap();
+    let mut space = [std::mem::MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut control = rustix::net::SendAncillaryBuffer::new(&mut space);
+    let given_too = [std::os::fd::AsFd::as_fd(&given)];
+    assert!(control.push(rustix::net::SendAncillaryMessage::ScmRights(&given_too)));
+    let said = [std::io::IoSlice::new(b"\0AUTH EXTERNAL 30\r\n")];
+    rustix::net::sendmsg(&client, &said, &mut control, rustix::net::SendFlags::empty()).unwrap();
+    drop(given);
+    // Its end comes once nobody has it any more, while the relay goes on.
+    assert_eq!(watched.read(&mut [0]).unwrap(), 0);
+    assert!(!relayed.is_finished());
+    drop(client);
+    relayed.join().unwrap().unwrap();
+}
+
 proptest! {
     #[test]
     fn arbitrary_bytes_never_panic(bytes in proptest::collection::vec(any::<u8>(), 0..400)) {
