@@ -20,7 +20,7 @@ export const tools: readonly ToolDefinition[] = [
     }
   },
   {
-    "description": "Asks the machine one question by name and gets numbers back, not prose. Use it for whatever has no tool of its own. The answer approval_required says what the person types to allow it: tell them, and stop; once they have, ask exactly the same again. Queries: block_devices (Disks and partitions: size, model, file system, where mounted, read and written); boots (When the machine was started, now and before); cgroups (Control groups (services, sessions, containers) by memory, CPU, IO or tasks); connections (TCP and UDP connections: both ends, state, process and unit); directory (What is in a directory: names, types, sizes, times, owners, link targets; paged by name); disks (Mounted file systems: space and inodes, fullest first); failed_units (systemd units that failed: why, since when, and their last log lines); file (The content of a file, or a range or the first or last lines of it, as text or base64); find (Files below a directory by name, type, size, age or owner; the largest or newest first); firewall (nftables: tables, chains with hook and policy, rules and sets); groups (Groups and their members); hardware (The hardware: model, processors, memory, PCI and USB devices, temperatures, batteries); health (CPU, memory, swap, root disk, load and uptime at a glance); journal (System log entries by unit, severity, time, text and boot; paged by cursor, newest first unless asked); kernel (The running kernel: release, command line, taints, modules, security modules, processor vulnerabilities); listeners (Open ports: address, process and unit of each listening socket); memory (Main memory and swap in detail, with kills for lack of memory and pressure); network (Interfaces with addresses and counters, routes, name servers); os (The operating system: distribution, version, architecture, init, virtualisation, NixOS generation); packages (Installed software: names, versions, sizes (dpkg or the Nix store)); pressure (Pressure stall information: time lost waiting for CPU, memory, disks); process (One process in full: command line, program, unit, control group, limits, memory, open files, sockets); processes (Running processes with real CPU and memory use; sorted, filtered, paged); service (One systemd unit in full: state, process, memory, files, dependencies and last log lines); services (systemd services: state, since when, restarts, memory, CPU time; filtered and sorted); sessions (Who is logged in, from where, since when); sysctl (Kernel settings (sysctl) by name or pattern); time (The clock: UTC, local time, zone, synchronisation, boot time, uptime); timers (systemd timers: what they start, when next and when last); users (User accounts: groups, home, shell, whether locked, last login).",
+    "description": "Asks the machine one question by name and gets numbers back, not prose. Use it for whatever has no tool of its own. The answer approval_required says what the person types to allow it: tell them, and stop; once they have, ask exactly the same again. Queries: block_devices (Disks and partitions: size, model, file system, where mounted, read and written); boots (When the machine was started, now and before); cgroups (Control groups (services, sessions, containers) by memory, CPU, IO or tasks); connections (TCP and UDP connections: both ends, state, process and unit); directory (What is in a directory: names, types, sizes, times, owners, link targets; paged by name); disks (Mounted file systems: space and inodes, fullest first); failed_units (systemd units that failed: why, since when, and their last log lines); file (The content of a file, or a range or the first or last lines of it, as text or base64); find (Files below a directory by name, type, size, age or owner; the largest or newest first); firewall (nftables: tables, chains with hook and policy, rules and sets); groups (Groups and their members); hardware (The hardware: model, processors, memory, PCI and USB devices, temperatures, batteries); health (CPU, memory, swap, root disk, load and uptime at a glance); journal (System log entries by unit, severity, time, text and boot; paged by cursor, newest first unless asked); kernel (The running kernel: release, command line, taints, modules, security modules, processor vulnerabilities); listeners (Open ports: address, process and unit of each listening socket); memory (Main memory and swap in detail, with kills for lack of memory and pressure); network (Interfaces with addresses and counters, routes, name servers); os (The operating system: distribution, version, architecture, init, virtualisation, NixOS generation); packages (Installed software: names, versions, sizes (dpkg or the Nix store)); pressure (Pressure stall information: time lost waiting for CPU, memory, disks); process (One process in full: command line, program, unit, control group, limits, memory, open files, sockets); processes (Running processes with real CPU and memory use; sorted, filtered, paged); service (One systemd unit in full: state, process, memory, files, dependencies and last log lines); services (systemd services: state, since when, restarts, memory, CPU time; filtered and sorted); sessions (Who is logged in, from where, since when); shell (What a command says (ps, ss, ip, journalctl, lsof, df, grep …), run so that the kernel lets it change nothing); sysctl (Kernel settings (sysctl) by name or pattern); time (The clock: UTC, local time, zone, synchronisation, boot time, uptime); timers (systemd timers: what they start, when next and when last); users (User accounts: groups, home, shell, whether locked, last login).",
     "effect": "read",
     "label": "System query",
     "name": "system_query",
@@ -60,6 +60,7 @@ export const tools: readonly ToolDefinition[] = [
             "service",
             "services",
             "sessions",
+            "shell",
             "sysctl",
             "time",
             "timers",
@@ -420,6 +421,64 @@ export const tools: readonly ToolDefinition[] = [
     "request": {
       "kind": "query",
       "query": "directory"
+    }
+  },
+  {
+    "description": "Runs a command as root that may read the machine, while the kernel keeps it from changing anything: no file is written, no process signalled, no service or network reached. Use it freely for looking (ps, ss, ip, df, grep, journalctl, lsof …) where no query fits; nobody has to agree. What it was kept from stands in refused: what changes something is asked for with system_mutate or file_write instead.",
+    "effect": "read",
+    "label": "Shell, observing",
+    "name": "shell_exec",
+    "parameters": {
+      "additionalProperties": false,
+      "description": "Which command, and how long it may take.",
+      "properties": {
+        "command": {
+          "description": "A command line for `shell`. Not together with `words`.",
+          "type": [
+            "string",
+            "null"
+          ]
+        },
+        "folder": {
+          "description": "The folder in which it runs.",
+          "pattern": "^(bytes:)?/",
+          "type": [
+            "string",
+            "null"
+          ]
+        },
+        "output_bytes": {
+          "default": 32768,
+          "description": "Bytes that are kept of each of its outputs, from the beginning.",
+          "maximum": 524288,
+          "minimum": 1,
+          "type": "integer"
+        },
+        "shell": {
+          "default": "sh",
+          "description": "The shell that is given `command` with `-c`.",
+          "type": "string"
+        },
+        "time_limit_seconds": {
+          "default": 10,
+          "description": "Seconds after which it is ended, with all that it started.",
+          "maximum": 25,
+          "minimum": 1,
+          "type": "integer"
+        },
+        "words": {
+          "description": "The program and its arguments, each as it is: no shell looks at them.",
+          "items": {
+            "type": "string"
+          },
+          "type": "array"
+        }
+      },
+      "type": "object"
+    },
+    "request": {
+      "kind": "query",
+      "query": "shell"
     }
   },
   {

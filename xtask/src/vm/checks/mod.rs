@@ -3,6 +3,7 @@
 mod inventory;
 mod log;
 mod network;
+mod shell;
 mod units;
 
 use anyhow::Result;
@@ -33,6 +34,8 @@ pub(super) const CHECKS: &[Check] = &[
     ("a session is known to logind", inventory::sessions_of_logind),
     ("the packages are as dpkg says", inventory::packages),
     ("the boots are as journalctl says", log::boots),
+    ("a command that observes reads what root reads", shell::reads_what_root_reads),
+    ("a command that observes reaches no service", shell::reaches_no_service),
     ("a bus that was started again is found again", units::bus_restarts),
     ("without a bus the answer says what is missing", units::no_bus),
     ("a systemd that hangs is given up on, and asked again when it is back", units::systemd_hangs),
