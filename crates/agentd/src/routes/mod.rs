@@ -26,7 +26,7 @@ use bytes::Bytes;
 use crate::app::App;
 use crate::problem::Refusal;
 
-const PATHS: [&str; 18] = [
+const PATHS: [&str; 19] = [
     "/approvals",
     "/catalog",
     "/changes",
