@@ -42,11 +42,12 @@ fn what_root_sees_is_seen() {
     assert!(text.lines().any(|line| line.ends_with(" /")) && text.ends_with("/root\n42\n"), "{text}");
     assert!(answer["refused"].is_null(), "{answer:#}");
 
+    let lsof = format!("lsof -p {} 2>/dev/null", daemon.pid());
     for (program, command, expected) in [
         ("ip", "ip -o link show lo", "LOOPBACK"),
-        ("ss", "ss -xl", "agentd.sock"),
+        ("ss", "ss -xl", "agent.sock"),
         // What others hold open: links of /proc/PID/fd are read, and none is followed.
-        ("lsof", "lsof -p $(pgrep -n agentd) 2>/dev/null", "ledger.db"),
+        ("lsof", lsof.as_str(), "ledger.db"),
         ("journalctl", "journalctl --version", "systemd"),
     ] {
         if is_installed(program) {
@@ -54,6 +55,13 @@ fn what_root_sees_is_seen() {
             assert!(stdout(&answer).contains(expected), "{command}: {answer:#}");
         }
     }
+    // What a program takes itself for is what it is called outside.
+    let itself = "echo $$; cut -d' ' -f4 /proc/self/stat; test -d /proc/$$ && perl -e 'print $$, \" \", readlink \"/proc/self\"'";
+    let own = ran(observe(&daemon, itself));
+    let lines: Vec<&str> = stdout(&own).lines().collect();
+    assert_eq!(lines[0], lines[1], "{own:#}");
+    let (one, other) = lines[2].split_once(' ').unwrap();
+    assert_eq!(one, other, "{own:#}");
     let words = daemon
         .query("shell", &json!({ "words": ["printf", "%s|", "$(id)", "a b"], "folder": "/etc" }))
         .json();
@@ -135,6 +143,7 @@ fn whatever_a_command_does_it_ends_and_leaves_nothing() {
         "sleep 7357",
         "trap '' TERM INT HUP; while :; do :; done",
         "kill -STOP $$",
+        "sleep 7357 & kill -CONT $!; kill -CONT $$; wait",
         "exec >&- 2>&-; sleep 7357",
         "(setsid sleep 7357 &) ; sleep 7357",
         "yes",
@@ -160,7 +169,13 @@ fn whatever_a_command_does_it_ends_and_leaves_nothing() {
     let flood = ran(observe(&daemon, "head -c 50000000 /dev/zero"));
     assert_eq!((&flood["stdout"]["bytes"], &flood["stdout"]["cut"]), (&json!(50_000_000), &json!(true)));
     assert_eq!(flood["stdout"]["encoding"], "base64");
-    for (command, status) in [("exit 3", 3), ("kill -9 $$", 137), ("nosuchprogram", 127)] {
+    for (command, status) in [
+        ("exit 3", 3),
+        ("perl -e 'kill 15, $$; sleep 9'", 143),
+        ("kill -0 $$ && kill -ABRT $$", 134),
+        ("kill -9 $$", 137),
+        ("nosuchprogram", 127),
+    ] {
         assert_eq!(observe(&daemon, command)["exit_status"], status, "{command}");
     }
     assert_eq!(mounts(), before.0, "mounts are as they were");

@@ -11,8 +11,8 @@ use std::process::ExitCode;
 use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
 use rustix::process::{Resource, Rlimit, WaitOptions, setrlimit, setsid};
 use rustix::thread::{
-    CapabilitySet, CapabilitySets, UnshareFlags, remove_capability_from_bounding_set, set_capabilities,
-    set_no_new_privs,
+    CapabilitySet, CapabilitySets, UnshareFlags, capabilities, remove_capability_from_bounding_set,
+    set_capabilities, set_no_new_privs,
 };
 use seccompiler::BpfProgram;
 
@@ -118,7 +118,10 @@ fn confine(command: &Command, socket: &UnixStream, filters: &[BpfProgram; 3]) ->
             let _ = remove_capability_from_bounding_set(capability);
         }
     }
-    let sets = CapabilitySets { effective: LEFT, permitted: LEFT, inheritable: LEFT };
+    // In a container there may be fewer of them.
+    let had = capabilities(None).map_err(failed("the capabilities"))?;
+    let left = LEFT & had.permitted;
+    let sets = CapabilitySets { effective: left, permitted: left, inheritable: left };
     set_capabilities(None, sets).map_err(failed("the capabilities"))?;
     set_no_new_privs(true).map_err(failed("no new privileges"))?;
     close_on_exec().map_err(failed("the descriptors"))?;

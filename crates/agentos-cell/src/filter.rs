@@ -55,11 +55,11 @@ const READING: &[i64] = &[
     libc::SYS_sched_yield,
     // Signals: none reaches beyond the process namespace.
     libc::SYS_rt_sigaction, libc::SYS_rt_sigprocmask, libc::SYS_rt_sigreturn, libc::SYS_rt_sigsuspend,
-    libc::SYS_rt_sigpending, libc::SYS_rt_sigtimedwait, libc::SYS_sigaltstack, libc::SYS_kill, libc::SYS_tkill,
-    libc::SYS_tgkill, libc::SYS_rt_sigqueueinfo, libc::SYS_restart_syscall,
+    libc::SYS_rt_sigpending, libc::SYS_rt_sigtimedwait, libc::SYS_sigaltstack, libc::SYS_tkill,
+    libc::SYS_rt_sigqueueinfo, libc::SYS_restart_syscall,
     // Processes.
     libc::SYS_execve, libc::SYS_execveat, libc::SYS_exit, libc::SYS_exit_group, libc::SYS_wait4, libc::SYS_waitid,
-    libc::SYS_getpid, libc::SYS_gettid, libc::SYS_getppid, libc::SYS_getpgid, libc::SYS_setpgid, libc::SYS_getsid,
+    libc::SYS_gettid, libc::SYS_getppid, libc::SYS_getpgid, libc::SYS_setpgid, libc::SYS_getsid,
     libc::SYS_setsid, libc::SYS_getuid, libc::SYS_geteuid, libc::SYS_getgid, libc::SYS_getegid, libc::SYS_getresuid,
     libc::SYS_getresgid, libc::SYS_getgroups, libc::SYS_capget, libc::SYS_set_tid_address, libc::SYS_prctl,
     libc::SYS_seccomp, libc::SYS_prlimit64, libc::SYS_getrusage, libc::SYS_getpriority, libc::SYS_ioprio_get,
@@ -164,7 +164,15 @@ fn rule(conditions: &[(u8, Compare, u64)]) -> Option<Rule> {
 
 /// What agentd does in the command's place.
 fn supervised() -> Rules {
-    let mut rules = always(&[libc::SYS_openat, libc::SYS_connect, libc::SYS_bind]);
+    let mut rules = always(&[
+        libc::SYS_openat,
+        libc::SYS_connect,
+        libc::SYS_bind,
+        // Programs look for themselves in /proc, where they have another number than in their namespace.
+        libc::SYS_getpid,
+        libc::SYS_kill,
+        libc::SYS_tgkill,
+    ]);
     #[cfg(target_arch = "x86_64")]
     rules.extend(always(&[libc::SYS_open]));
     rules

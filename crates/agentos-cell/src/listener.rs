@@ -9,6 +9,9 @@ const ADDFD_FLAG_SEND: u32 = 1 << 1;
 /// `SECCOMP_ADDFD_FLAG_SETFD`: the descriptor gets the number that is given.
 const ADDFD_FLAG_SETFD: u32 = 1 << 0;
 
+/// `SECCOMP_USER_NOTIF_FLAG_CONTINUE`.
+const FLAG_CONTINUE: u32 = 1 << 0;
+
 /// The listener of a filter: calls wait here until they are answered.
 #[derive(Debug)]
 pub struct Listener(OwnedFd);
@@ -50,16 +53,28 @@ impl Listener {
 
     /// The call fails.
     pub fn refuse(&self, notification: &Notification, error: Errno) {
-        self.respond(notification, -error.raw_os_error());
+        let error = -error.raw_os_error();
+        self.respond(libc::seccomp_notif_resp { id: notification.id, val: 0, error, flags: 0 });
     }
 
     /// The call succeeds and gives 0.
     pub fn done(&self, notification: &Notification) {
-        self.respond(notification, 0);
+        self.gives(notification, 0);
     }
 
-    fn respond(&self, notification: &Notification, error: i32) {
-        let mut response = libc::seccomp_notif_resp { id: notification.id, val: 0, error, flags: 0 };
+    /// The call succeeds and gives that.
+    pub fn gives(&self, notification: &Notification, value: i64) {
+        self.respond(libc::seccomp_notif_resp { id: notification.id, val: value, error: 0, flags: 0 });
+    }
+
+    /// The kernel makes the call as if there were no filter. Only for calls without pointers: what those point at may have
+    /// changed since it was looked at.
+    pub fn let_through(&self, notification: &Notification) {
+        let flags = FLAG_CONTINUE;
+        self.respond(libc::seccomp_notif_resp { id: notification.id, val: 0, error: 0, flags });
+    }
+
+    fn respond(&self, mut response: libc::seccomp_notif_resp) {
         // A caller that was killed needs no answer.
         let _ = self.request(libc::SECCOMP_IOCTL_NOTIF_SEND, &raw mut response);
     }

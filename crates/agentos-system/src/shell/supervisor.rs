@@ -20,7 +20,8 @@ use agentos_cell::{Listener, Notification};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fs::{CWD, FileType, Mode, OFlags, fstat, major, minor, openat};
 use rustix::io::Errno;
-use rustix::process::{Pid, PidfdFlags, PidfdGetfdFlags, pidfd_getfd, pidfd_open};
+use rustix::net::AddressFamily;
+use rustix::process::{Pid, PidfdFlags, PidfdGetfdFlags, Signal, pidfd_getfd, pidfd_open, pidfd_send_signal};
 
 use super::bus::relay;
 use super::resolve::{Found, Task, file_type, walk};
@@ -116,6 +117,16 @@ impl Answering {
     }
 
     fn answer(&mut self, call: &Notification) {
+        if call.call == libc::SYS_getpid {
+            match process_of(call.thread) {
+                Ok(process) => self.listener.gives(call, process.into()),
+                Err(error) => self.listener.refuse(call, error),
+            }
+            return;
+        }
+        if call.call == libc::SYS_kill || call.call == libc::SYS_tgkill {
+            return self.signal(call);
+        }
         if call.call == libc::SYS_connect || call.call == libc::SYS_bind {
             match self.address(call) {
                 Ok(()) => self.listener.done(call),
@@ -236,40 +247,86 @@ impl Answering {
         }
     }
 
-    /// bind(2) and connect(2): of netlink sockets only, by which the kernel is asked.
+    /// kill(2) and tgkill(2). A process of the command's may be meant by the number that it has outside, which is what it
+    /// takes itself for; by every other number the kernel finds only what is in the namespace.
+    fn signal(&self, call: &Notification) {
+        let [process, second, third, ..] = call.arguments;
+        let own = namespace(&call.thread.to_string());
+        #[expect(
+            clippy::cast_possible_truncation,
+            reason = "numbers of processes are ints, and the kernel takes that"
+        )]
+        let process = process as i32;
+        if process <= 0 || own.is_none() || own != namespace(&process.to_string()) {
+            return self.listener.let_through(call);
+        }
+        let signal = if call.call == libc::SYS_kill { second } else { third };
+        if signal == 0 {
+            return self.listener.done(call);
+        }
+        let sent =
+            i32::try_from(signal).ok().and_then(Signal::from_named_raw).zip(Pid::from_raw(process)).map(
+                |(signal, process)| {
+                    let handle = pidfd_open(process, PidfdFlags::empty())?;
+                    if self.listener.still_waits(call) {
+                        pidfd_send_signal(&handle, signal)
+                    } else {
+                        Err(Errno::SRCH)
+                    }
+                },
+            );
+        match sent {
+            Some(Ok(())) => self.listener.done(call),
+            Some(Err(error)) => self.listener.refuse(call, error),
+            None => self.listener.refuse(call, Errno::INVAL),
+        }
+    }
+
+    /// bind(2) and connect(2): of netlink sockets, by which the kernel is asked, and to the system bus.
     fn address(&mut self, call: &Notification) -> Result<(), Errno> {
         let [socket, address, length, ..] = call.arguments;
         let length = usize::try_from(length).unwrap_or(usize::MAX).min(LONGEST_ADDRESS);
         let address = memory(call.thread, address, length)?;
-        let process = process_of(call.thread)?;
-        let descriptor = i32::try_from(socket).map_err(|_| Errno::BADF)?;
-        let process = i32::try_from(process).ok().and_then(Pid::from_raw).ok_or(Errno::SRCH)?;
+        let number = i32::try_from(socket).map_err(|_| Errno::BADF)?;
+        let (family, rest) = address.split_at_checked(2).ok_or(Errno::INVAL)?;
+        if family == AddressFamily::NETLINK.as_raw().to_ne_bytes() {
+            return self.netlink(call, number, rest);
+        }
+        let name = match rest.split_first() {
+            Some((0, abstract_name)) => [b"@", abstract_name].concat(),
+            _ => rest.split(|&byte| byte == 0).next().unwrap_or_default().to_vec(),
+        };
+        let is_unix = family == AddressFamily::UNIX.as_raw().to_ne_bytes();
+        if is_unix && call.call == libc::SYS_connect && BUS.contains(&name.as_slice()) {
+            return self.give_bus(call, number);
+        }
+        Err(self.refuse(
+            "connect",
+            &name,
+            "other programs are not spoken to while observing",
+            Errno::CONNREFUSED,
+        ))
+    }
+
+    /// bind(2) or connect(2) of a netlink socket, on a copy of its descriptor: what the caller puts in its place does not
+    /// matter.
+    fn netlink(&self, call: &Notification, socket: i32, address: &[u8]) -> Result<(), Errno> {
+        let process =
+            i32::try_from(process_of(call.thread)?).ok().and_then(Pid::from_raw).ok_or(Errno::SRCH)?;
         let handle = pidfd_open(process, PidfdFlags::empty())?;
-        let socket = pidfd_getfd(handle, descriptor, PidfdGetfdFlags::empty())?;
+        let socket = pidfd_getfd(handle, socket, PidfdGetfdFlags::empty())?;
         if !self.listener.still_waits(call) {
             return Err(Errno::NOENT);
         }
-        if rustix::net::sockopt::socket_domain(&socket)? != rustix::net::AddressFamily::NETLINK {
-            let name: Vec<u8> = address.get(2..).unwrap_or_default().to_vec();
-            let name = match name.split_first() {
-                Some((0, abstract_name)) => [b"@", abstract_name].concat(),
-                _ => name.split(|&byte| byte == 0).next().unwrap_or_default().to_vec(),
-            };
-            if BUS.contains(&name.as_slice()) && call.call == libc::SYS_connect {
-                return self.give_bus(call, descriptor, &socket);
-            }
-            return Err(self.refuse(
-                "connect",
-                &name,
-                "other programs are not spoken to while observing",
-                Errno::CONNREFUSED,
-            ));
+        if rustix::net::sockopt::socket_domain(&socket)? != AddressFamily::NETLINK {
+            return Err(Errno::INVAL);
         }
+        // Padding, the port, the groups (netlink(7)).
         let number = |from: usize| {
             let bytes = address.get(from..from + 4).and_then(|bytes| bytes.try_into().ok());
             bytes.map(u32::from_ne_bytes).ok_or(Errno::INVAL)
         };
-        let address = rustix::net::netlink::SocketAddrNetlink::new(number(4)?, number(8)?);
+        let address = rustix::net::netlink::SocketAddrNetlink::new(number(2)?, number(6)?);
         if call.call == libc::SYS_bind {
             rustix::net::bind(&socket, &address)
         } else {
@@ -278,14 +335,14 @@ impl Answering {
     }
 
     /// In place of a connection to the system bus, one that lets calls through which read.
-    fn give_bus(&mut self, call: &Notification, number: i32, socket: &OwnedFd) -> Result<(), Errno> {
+    fn give_bus(&mut self, call: &Notification, number: i32) -> Result<(), Errno> {
         if self.relays.len() >= MOST_RELAYS {
             return Err(Errno::AGAIN);
         }
         let errno = |error: std::io::Error| Errno::from_io_error(&error).unwrap_or(Errno::IO);
         let bus = UnixStream::connect(BUS_SOCKET).map_err(errno)?;
         let (ours, theirs) = UnixStream::pair().map_err(errno)?;
-        rustix::fs::fcntl_setfl(&theirs, rustix::fs::fcntl_getfl(socket)? & OFlags::NONBLOCK)?;
+        rustix::fs::fcntl_setfl(&theirs, flags_of(call.thread, number)? & OFlags::NONBLOCK)?;
         self.listener.replace(call, number.unsigned_abs(), theirs.as_fd())?;
         let deadline = self.deadline;
         let relay = std::thread::Builder::new().name("shell bus".to_owned()).spawn(move || {
@@ -352,11 +409,21 @@ fn path_in(thread: u32, address: u64) -> Result<Vec<u8>, Errno> {
 
 /// The number of a thread's process.
 fn process_of(thread: u32) -> Result<u32, Errno> {
+    let number = line_of(&format!("/proc/{thread}/status"), "Tgid:").ok_or(Errno::SRCH)?;
+    number.parse().map_err(|_| Errno::SRCH)
+}
+
+/// The status flags of a thread's descriptor (`proc_pid_fdinfo(5)`).
+fn flags_of(thread: u32, descriptor: i32) -> Result<OFlags, Errno> {
+    let flags = line_of(&format!("/proc/{thread}/fdinfo/{descriptor}"), "flags:").ok_or(Errno::BADF)?;
+    u32::from_str_radix(&flags, 8).map(OFlags::from_bits_retain).map_err(|_| Errno::BADF)
+}
+
+/// What follows a word in one of the first lines of a file of the kernel's.
+fn line_of(path: &str, word: &str) -> Option<String> {
     let mut text = String::new();
-    let file = File::open(format!("/proc/{thread}/status")).map_err(|_| Errno::SRCH)?;
-    file.take(4096).read_to_string(&mut text).map_err(|_| Errno::SRCH)?;
-    let line = text.lines().find_map(|line| line.strip_prefix("Tgid:"));
-    line.and_then(|number| number.trim().parse().ok()).ok_or(Errno::SRCH)
+    File::open(path).ok()?.take(4096).read_to_string(&mut text).ok()?;
+    text.lines().find_map(|line| line.strip_prefix(word)).map(|rest| rest.trim().to_owned())
 }
 
 /// The folder that a relative path of a thread's begins in.
