@@ -7,13 +7,13 @@ use crate::command::{cargo, run};
 /// Options of `cargo xtask bench`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
-    /// Run only these: ledger, machine, memory, policy, http, changes, files.
+    /// Run only these: ledger, machine, memory, policy, http, changes, files, shell.
     #[arg(value_name = "BENCH")]
     names: Vec<String>,
 }
 
 /// A benchmark: its name here, its package and its target.
-const BENCHES: [(&str, &str, &str); 7] = [
+const BENCHES: [(&str, &str, &str); 8] = [
     ("ledger", "agentos-ledger", "limits"),
     ("machine", "agentos-system", "processes"),
     ("memory", "agentos-memory", "recall"),
@@ -21,6 +21,7 @@ const BENCHES: [(&str, &str, &str); 7] = [
     ("http", "agentd", "http"),
     ("changes", "agentd", "changes"),
     ("files", "agentos-system", "changes"),
+    ("shell", "agentd", "shell"),
 ];
 
 /// Runs the benchmarks one after the other: two at once would measure each other.

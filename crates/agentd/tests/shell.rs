@@ -356,20 +356,21 @@ const WAYS: &[&str] = &[
     "perl -e 'syscall(157, 22, 0); syscall(317, 0, 0, 0); open F, \">\", \"$ENV{D}/file\"'",
 ];
 
-/// All that the ways are after: files with everything known of them, and what the kernel says of itself.
+/// All that the ways are after: files with everything known of them, and what the kernel says of itself. What other tests alter
+/// beside this one (mounts, loop devices, swap space of theirs) is no part of it.
 #[cfg(target_arch = "x86_64")]
 fn fingerprint(folder: &Path, victim: u32) -> String {
     let script = format!(
         "cd {folder}; find . -printf '%p %y %m %U %G %n %s %T@ %A@ %C@ %l\\n' | sort; cat file other; lsattr -a . 2>&1;
          perl -e 'opendir D, \".\"; for (sort readdir D) {{ next if -l or -p; my $b = \"\\0\" x 200; my $n = syscall(194, $_, $b, 200); print \"$_ $n $b\\n\" }}';
          ls -d {folder}-copy /tmp/agentos-observed /var/tmp/agentos-observed /dev/shm/agentos-observed /run/agentos-observed 2>/dev/null;
-         cat /proc/self/mounts /proc/swaps /proc/sys/kernel/domainname /proc/sys/kernel/hostname;
-         cat /proc/sysvipc/shm /proc/sysvipc/sem /proc/sysvipc/msg; cut -d' ' -f1 /proc/modules;
-         losetup -a; ls /sys/fs/cgroup /sys/fs/cgroup/*/ 2>/dev/null | grep observed; ls /dev/mqueue 2>/dev/null;
+         grep -E ' (/|/proc|/sys|/dev|{folder}[^ ]*) ' /proc/self/mounts; grep {folder} /proc/swaps; cat /proc/sys/kernel/domainname /proc/sys/kernel/hostname;
+         cat /proc/sysvipc/shm /proc/sysvipc/sem /proc/sysvipc/msg; grep -c ^dummy /proc/modules;
+         losetup -a | grep {folder}; ls /sys/fs/cgroup /sys/fs/cgroup/*/ 2>/dev/null | grep observed; ls /dev/mqueue 2>/dev/null;
          grep -c observed /proc/keys; crontab -l 2>&1; cat /etc/passwd /etc/group | cksum;
          ip -o addr; ip route; cat /proc/{victim}/oom_score_adj /proc/{victim}/limits /proc/{victim}/coredump_filter;
          grep -E '^(State|Cpus_allowed|TracerPid|Uid)' /proc/{victim}/status; ps -o ni=,cls=,args= -p {victim};
-         ls -1 / /etc /run /var/lib | cksum",
+         ls -1 /",
         folder = folder.display()
     );
     let output = std::process::Command::new("sh").args(["-c", &script]).output().unwrap();

@@ -31,6 +31,7 @@ built_in! {
     "wrong-argument",
     "unknown-query",
     "list-directory",
+            "look-around",
     "kept-file",
     "read-file",
     "last-log-lines",

@@ -147,6 +147,17 @@ fn of_memory_and_services(machine: &Machine) -> Vec<Case> {
             records: vec![query("journal")],
         },
         Case {
+            // Its file is not made, and the model is told why not.
+            person: &[],
+            say: "Run hostname; touch /observed, changing nothing".to_owned(),
+            tools: &["shell_exec"],
+            holds: vec![
+                machine.hostname.clone(),
+                "write /observed: nothing is made while observing".to_owned(),
+            ],
+            records: vec![query("shell")],
+        },
+        Case {
             // An error of agentd reaches the model with its code and the argument at fault.
             person: &[],
             say: "Ask for a billion processes".to_owned(),

@@ -1,0 +1,70 @@
+//! What a command costs that observes, as ratios within one run: `cargo bench -p agentd --bench shell`.
+//!
+//! The same command in the same namespaces, begun by unshare(1), is what there is to compare with: it closes nothing else.
+
+use std::process::{Command, Stdio};
+use std::time::Instant;
+
+use serde_json::json;
+
+#[path = "../tests/common/mod.rs"]
+mod common;
+
+const ROUNDS: usize = 7;
+const TURNS: usize = 40;
+
+fn main() {
+    // `cargo test --benches` runs benchmarks too: there is nothing to check there.
+    if !std::env::args().any(|argument| argument == "--bench") {
+        return;
+    }
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let daemon = common::Daemon::start(directory.path());
+    for (what, words, target) in [
+        ("observing true / unshare true", vec!["true"], "≤ 2"),
+        ("observing ls of /usr/bin / unshare ls", vec!["ls", "-l", "/usr/bin"], "-"),
+        ("observing grep in /etc / unshare grep", vec!["grep", "-rs", "nothing like this", "/etc"], "-"),
+    ] {
+        let args = json!({ "words": words });
+        let rounds: Vec<(f64, f64)> = (0..ROUNDS)
+            .map(|_| {
+                let observed = milliseconds(|| {
+                    assert_eq!(daemon.query("shell", &args).status, 200);
+                });
+                (observed, milliseconds(|| unshare(&words)))
+            })
+            .collect();
+        report(what, rounds, target);
+    }
+}
+
+/// Runs a command in namespaces of its own, and reads what it says.
+fn unshare(words: &[&str]) {
+    let output = Command::new("unshare")
+        .args(["--mount", "--ipc", "--pid", "--fork", "--kill-child", "--"])
+        .args(words)
+        .stdin(Stdio::null())
+        .output()
+        .expect("unshare(1), of util-linux");
+    assert!(output.status.code().is_some_and(|code| code < 2), "{output:?}");
+}
+
+/// The median time of some turns.
+fn milliseconds(mut turn: impl FnMut()) -> f64 {
+    let mut times: Vec<f64> = (0..TURNS)
+        .map(|_| {
+            let began = Instant::now();
+            turn();
+            began.elapsed().as_secs_f64() * 1e3
+        })
+        .collect();
+    times.sort_by(f64::total_cmp);
+    times[TURNS / 2]
+}
+
+/// The median of the rounds, by their ratio.
+fn report(what: &str, mut rounds: Vec<(f64, f64)>, target: &str) {
+    rounds.sort_by(|a, b| (a.0 / a.1).total_cmp(&(b.0 / b.1)));
+    let (observed, bare) = rounds[ROUNDS / 2];
+    println!("{what:45} {:.2} ({target}): {observed:.2} ms, {bare:.2} ms", observed / bare);
+}
