@@ -258,7 +258,7 @@ fn is_program(path: &Path) -> bool {
 }
 
 /// Waits until one of the two pipes has something to read or was closed, at most `left`.
-fn wait_for_output(
+pub(crate) fn wait_for_output(
     (stdout_open, stdout): (bool, impl AsFd),
     (stderr_open, stderr): (bool, impl AsFd),
     left: Duration,

@@ -9,6 +9,7 @@ fn required(query: &str) -> Value {
     match query {
         "service" => json!({"unit": "dbus"}),
         "process" => json!({"pid": 1}),
+        "shell" => json!({"command": "true"}),
         "file" | "directory" | "find" => json!({"path": "/"}),
         _ => json!({}),
     }

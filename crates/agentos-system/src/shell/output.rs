@@ -5,9 +5,7 @@ use std::os::fd::AsFd;
 use std::process::{Child, ChildStderr, ChildStdout};
 use std::time::Instant;
 
-use rustix::event::{PollFd, PollFlags, poll};
-
-use super::timespec;
+use crate::run::wait_for_output;
 
 /// Read at a time, in bytes.
 const PIECE: usize = 64 << 10;
@@ -59,26 +57,15 @@ impl Outputs {
             if left.is_zero() {
                 return Ok(false);
             }
-            let interest = |open| if open { PollFlags::IN } else { PollFlags::empty() };
-            let mut asked = [
-                PollFd::from_borrowed_fd(self.stdout.0.as_fd(), interest(self.stdout.1)),
-                PollFd::from_borrowed_fd(self.stderr.0.as_fd(), interest(self.stderr.1)),
-            ];
-            // A closed pipe keeps saying so: only those that are open are asked about.
-            let open = match (self.stdout.1, self.stderr.1) {
-                (true, false) => &mut asked[..1],
-                (false, true) => &mut asked[1..],
-                _ => &mut asked[..],
-            };
-            match poll(open, Some(&timespec(left))) {
-                Ok(_) | Err(rustix::io::Errno::INTR) => {}
-                Err(error) => return Err(error.into()),
-            }
-            let [out, err] = asked.map(|one| !one.revents().is_empty());
-            if self.stdout.1 && out {
+            let (out, err) = wait_for_output(
+                (self.stdout.1, self.stdout.0.as_fd()),
+                (self.stderr.1, self.stderr.0.as_fd()),
+                left,
+            )?;
+            if out {
                 self.stdout.1 = read(&mut self.stdout.0, &mut piece, &mut self.stdout.2, self.keep)?;
             }
-            if self.stderr.1 && err {
+            if err {
                 self.stderr.1 = read(&mut self.stderr.0, &mut piece, &mut self.stderr.2, self.keep)?;
             }
         }
