@@ -29,7 +29,7 @@ impl Bench {
         let program = folder.path().join("tell");
         std::fs::write(
             &program,
-            "#!/bin/sh\nenv > \"$1.new\" && mv \"$1.new\" \"$1.${AGENTOS_CHANGE:-q$AGENTOS_QUESTION}\"\n",
+            "#!/bin/sh\nenv > \"$1.new.$$\" && mv \"$1.new.$$\" \"$1.${AGENTOS_CHANGE:-q$AGENTOS_QUESTION}\"\n",
         )
         .unwrap();
         std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
