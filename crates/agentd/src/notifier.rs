@@ -14,8 +14,10 @@ use crate::terminals::Terminals;
 
 /// How long the command may take.
 const TIME: Duration = Duration::from_secs(10);
-/// Commands that run at once; with more waiting at once one of them has told the person.
+/// Commands that run at once.
 const AT_ONCE: usize = 2;
+/// Commands that run or wait to; what begins to wait beside so many others is one more of a list that the person knows of.
+const MOST: usize = 64;
 
 /// The environment in which the command runs. The agent's words are in it: control characters are no part of them.
 fn environment(waiting: Waiting<'_>, code: Option<String>) -> Vec<(&'static str, String)> {
@@ -65,12 +67,18 @@ pub(crate) struct Notifier {
     /// Terminals that get a line; nothing where none shall.
     terminals: Option<Arc<Terminals>>,
     running: Arc<Semaphore>,
+    begun: Arc<Semaphore>,
 }
 
 impl Notifier {
     /// With a program by its absolute path and its arguments, or none.
     pub(crate) fn new(command: Vec<PathBuf>, terminals: Option<Arc<Terminals>>) -> Self {
-        Self { command, terminals, running: Arc::new(Semaphore::new(AT_ONCE)) }
+        Self {
+            command,
+            terminals,
+            running: Arc::new(Semaphore::new(AT_ONCE)),
+            begun: Arc::new(Semaphore::new(MOST)),
+        }
     }
 
     /// Something waits for a yes. Returns at once.
@@ -102,7 +110,8 @@ impl Notifier {
 
     fn tell(&self, variables: &[(&str, String)]) {
         let Some((program, arguments)) = self.command.split_first() else { return };
-        let Ok(place) = Arc::clone(&self.running).try_acquire_owned() else { return };
+        let Ok(place) = Arc::clone(&self.begun).try_acquire_owned() else { return };
+        let running = Arc::clone(&self.running);
         let mut command = Command::new(program);
         command
             .args(arguments)
@@ -115,6 +124,7 @@ impl Notifier {
             .kill_on_drop(true);
         tokio::spawn(async move {
             let _place = place;
+            let Ok(_running) = running.acquire().await else { return };
             let ended = match command.spawn() {
                 Ok(mut child) => tokio::time::timeout(TIME, child.wait()).await,
                 Err(error) => {
