@@ -10,8 +10,8 @@ use serde_json::json;
 #[path = "../tests/common/mod.rs"]
 mod common;
 
-const ROUNDS: usize = 7;
-const TURNS: usize = 40;
+const ROUNDS: usize = 5;
+const TURNS: usize = 25;
 
 fn main() {
     // `cargo test --benches` runs benchmarks too: there is nothing to check there.
