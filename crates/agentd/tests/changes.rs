@@ -5,7 +5,7 @@ mod common;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use common::{Answer, Daemon, command, eventually, exchange, post_request};
+use common::{Answer, Daemon, command_under, eventually, exchange, post_request};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -90,14 +90,7 @@ impl Bench {
 }
 
 fn start(folder: &Path, policy: &str, more: &str) -> Daemon {
-    let path = folder.join("policy.toml");
-    std::fs::write(&path, policy).unwrap();
-    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o644)).unwrap();
-    let command = command(folder, more);
-    let file = folder.join("agentd.toml");
-    let rest = std::fs::read_to_string(&file).unwrap();
-    std::fs::write(&file, format!("policy = {:?}\n{rest}", path.display().to_string())).unwrap();
-    Daemon::spawn(folder, command)
+    Daemon::spawn(folder, command_under(folder, policy, more))
 }
 
 #[test]

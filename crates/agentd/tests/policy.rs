@@ -6,30 +6,13 @@ mod common;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 
-use common::{Daemon, Notifications, command, post_request, refused};
+use common::{Daemon, Notifications, command_under, policy, post_request, refused};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
-/// Writes a policy, as only its owner may have written it.
-fn policy(directory: &Path, text: &str) {
-    let path = directory.join("policy.toml");
-    std::fs::write(&path, text).unwrap();
-    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o644)).unwrap();
-}
-
 /// A daemon under this policy, below `directory`.
 fn under(directory: &Path, text: &str) -> Daemon {
-    Daemon::spawn(directory, command_under(directory, text))
-}
-
-/// The command that starts agentd with a configuration that names this policy.
-fn command_under(directory: &Path, text: &str) -> std::process::Command {
-    policy(directory, text);
-    let command = command(directory, "");
-    let file = directory.join("agentd.toml");
-    let rest = std::fs::read_to_string(&file).unwrap();
-    std::fs::write(&file, format!("policy = \"{}/policy.toml\"\n{rest}", directory.display())).unwrap();
-    command
+    Daemon::spawn(directory, command_under(directory, text, ""))
 }
 
 fn data(event: &Value) -> Value {
@@ -262,7 +245,7 @@ fn what_cannot_be_recorded_is_not_answered_with_a_reason_either() {
 fn a_policy_that_cannot_be_used_keeps_agentd_from_starting_and_names_its_line() {
     let directory = tempfile::tempdir().unwrap();
     let refuses = |text: &str, named: &[&str]| {
-        drop(command_under(directory.path(), text));
+        drop(command_under(directory.path(), text, ""));
         let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_agentd"));
         for check in [&["--check-config"][..], &[]] {
             let config = directory.path().join("agentd.toml");
@@ -279,7 +262,7 @@ fn a_policy_that_cannot_be_used_keeps_agentd_from_starting_and_names_its_line() 
     );
     refuses("[[rule]]\nthen = deny\n", &["policy.toml, line 2"]);
     let file = directory.path().join("policy.toml");
-    drop(command_under(directory.path(), ""));
+    drop(command_under(directory.path(), "", ""));
     std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o666)).unwrap();
     let config = directory.path().join("agentd.toml");
     let output = std::process::Command::new(env!("CARGO_BIN_EXE_agentd"))
@@ -302,7 +285,7 @@ fn a_policy_that_cannot_be_used_keeps_agentd_from_starting_and_names_its_line() 
 #[test]
 fn a_reload_puts_a_good_policy_in_force_and_a_broken_one_changes_nothing() {
     let directory = tempfile::tempdir().unwrap();
-    let mut command = command_under(directory.path(), "");
+    let mut command = command_under(directory.path(), "", "");
     let notified = Notifications::listen(directory.path(), &mut command);
     let daemon = Daemon::spawn(directory.path(), command);
     notified.until("READY=1");

@@ -2,10 +2,10 @@
 
 mod common;
 
-use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
-use common::{Answer, Daemon, command, eventually, exchange, post_request};
+use common::{Answer, Daemon, command_under, eventually, exchange, post_request};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -77,7 +77,6 @@ impl Bench {
 }
 
 fn start(folder: &Path, more: &str) -> Daemon {
-    let policy = folder.join("policy.toml");
     let rule = |name: &str| {
         format!(
             "[[rule]]\nname = {name:?}\npath = \"{}/{name}/**\"\nthen = \"ask\"\nreason = \"It is {name}.\"\n",
@@ -85,13 +84,7 @@ fn start(folder: &Path, more: &str) -> Daemon {
         )
     };
     let text = format!("{}{}[[rule]]\nquery = \"os\"\nthen = \"ask\"\n", rule("secret"), rule("other"));
-    std::fs::write(&policy, text).unwrap();
-    std::fs::set_permissions(&policy, std::fs::Permissions::from_mode(0o644)).unwrap();
-    let command = command(folder, more);
-    let file = folder.join("agentd.toml");
-    let rest = std::fs::read_to_string(&file).unwrap();
-    std::fs::write(&file, format!("policy = {:?}\n{rest}", policy.display().to_string())).unwrap();
-    Daemon::spawn(folder, command)
+    Daemon::spawn(folder, command_under(folder, &text, more))
 }
 
 #[test]

@@ -3,13 +3,12 @@
 mod common;
 
 use std::io::{BufRead, BufReader};
-use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
-use common::{Daemon, PATIENCE, command};
+use common::{Daemon, PATIENCE, command_under};
 use serde_json::json;
 use tempfile::TempDir;
 
@@ -86,13 +85,7 @@ fn start(records: &[Vec<u8>], more: &str) -> Option<(Daemon, TempDir)> {
     let folder = tempfile::tempdir().unwrap();
     std::fs::create_dir(folder.path().join("work")).unwrap();
     std::fs::write(folder.path().join("utmp"), records.concat()).unwrap();
-    let policy = folder.path().join("policy.toml");
-    std::fs::write(&policy, "[[rule]]\nquery = \"*\"\nthen = \"ask\"\n").unwrap();
-    std::fs::set_permissions(&policy, std::fs::Permissions::from_mode(0o644)).unwrap();
-    let plain = command(folder.path(), more);
-    let file = folder.path().join("agentd.toml");
-    let rest = std::fs::read_to_string(&file).unwrap();
-    std::fs::write(&file, format!("policy = {:?}\n{rest}", policy.display().to_string())).unwrap();
+    let plain = command_under(folder.path(), "[[rule]]\nquery = \"*\"\nthen = \"ask\"\n", more);
     let script = "mount -t tmpfs none /run && cp \"$1\" /run/utmp && shift && exec \"$@\"";
     let mut command = Command::new("unshare");
     command.args(["--mount", "sh", "-ec", script, "sh"]).arg(folder.path().join("utmp"));

@@ -74,6 +74,25 @@ pub(crate) fn command(directory: &Path, more: &str) -> Command {
     command
 }
 
+/// Writes a policy for that configuration, as only its owner may have written it.
+pub(crate) fn policy(directory: &Path, text: &str) -> PathBuf {
+    use std::os::unix::fs::PermissionsExt;
+    let path = directory.join("policy.toml");
+    std::fs::write(&path, text).unwrap();
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o644)).unwrap();
+    path
+}
+
+/// The command that starts agentd with that configuration and this policy.
+pub(crate) fn command_under(directory: &Path, text: &str, more: &str) -> Command {
+    let policy = policy(directory, text);
+    let command = command(directory, more);
+    let file = directory.join("agentd.toml");
+    let rest = std::fs::read_to_string(&file).unwrap();
+    std::fs::write(&file, format!("policy = {:?}\n{rest}", policy.display().to_string())).unwrap();
+    command
+}
+
 impl Daemon {
     /// Starts agentd below `directory` and waits until it answers.
     pub(crate) fn start(directory: &Path) -> Self {
