@@ -7,6 +7,7 @@ use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
 use super::nspawn::{Disk, Guest, Share};
+use super::tally::Tally;
 use crate::command::{self, root};
 
 /// The program, in the machine.
@@ -14,6 +15,31 @@ pub(super) const PROGRAM: &str = "/change_once";
 /// agentd and agentctl, in the machine that has them.
 pub(super) const AGENTD: &str = "/agentd";
 pub(super) const AGENTCTL: &str = "/agentctl";
+
+/// A statement about such a machine, and the test of it.
+pub(super) type Check = fn(&Guest) -> Result<()>;
+
+/// Boots a machine with `boot`, has its shell do `set_up`, and checks each statement that is asked for.
+///
+/// # Errors
+/// When the machine cannot be set up. A statement that does not hold is counted in `tally`.
+pub(super) fn check(
+    tally: &mut Tally,
+    statements: &[(&'static str, Check)],
+    boot: impl FnOnce(&Disk) -> Result<Guest>,
+    set_up: &str,
+) -> Result<()> {
+    if !statements.iter().any(|(statement, _)| tally.takes(statement)) {
+        return Ok(());
+    }
+    let disk = Disk::new()?;
+    let guest = boot(&disk)?;
+    guest.shell(set_up)?;
+    for (statement, check) in statements {
+        tally.test(statement, || check(&guest));
+    }
+    guest.power_off()
+}
 
 /// Builds the program and boots a machine that has it.
 ///

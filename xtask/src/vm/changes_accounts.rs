@@ -7,12 +7,10 @@ use anyhow::{Result, ensure};
 use serde_json::json;
 
 use super::ask::expect;
-use super::change_once::{self, make, undo};
-use super::nspawn::{Disk, Guest};
+use super::change_once::{self, Check, make, undo};
+use super::nspawn::Guest;
 use super::tally::{Tally, wait_for};
 use crate::command::root;
-
-type Check = fn(&Guest) -> Result<()>;
 
 const ON: [(&str, Check); 3] = [
     ("a change of a user is known to the machine's own tools, and taken back", user),
@@ -25,15 +23,7 @@ const ON: [(&str, Check); 3] = [
 /// # Errors
 /// When the machine cannot be set up.
 pub(super) fn run(image: &Path, tally: &mut Tally) -> Result<()> {
-    if !ON.iter().any(|(statement, _)| tally.takes(statement)) {
-        return Ok(());
-    }
-    let disk = Disk::new()?;
-    let guest = change_once::boot(image, &disk)?;
-    for (statement, check) in ON {
-        tally.test(statement, || check(&guest));
-    }
-    guest.power_off()
+    change_once::check(tally, &ON, |disk| change_once::boot(image, disk), "true")
 }
 
 fn user(guest: &Guest) -> Result<()> {

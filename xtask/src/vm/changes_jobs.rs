@@ -7,12 +7,10 @@ use anyhow::{Result, ensure};
 use serde_json::{Value, json};
 
 use super::ask::expect;
-use super::change_once::{self, PROGRAM, make, plan, reason, run as act, undo};
+use super::change_once::{self, Check, PROGRAM, make, plan, reason, run as act, undo};
 use super::changes_journal::vacuumed;
-use super::nspawn::{Disk, Guest};
+use super::nspawn::Guest;
 use super::tally::{Tally, wait_for};
-
-type Check = fn(&Guest) -> Result<()>;
 
 const ON: [(&str, Check); 8] = [
     ("a timer is made, runs its program as it was given, and is gone after the undo", made),
@@ -60,16 +58,7 @@ systemctl list-units --all --no-legend --plain 'job-*' | awk '{print $1, $2, $3}
 /// # Errors
 /// When the machine cannot be set up.
 pub(super) fn run(image: &Path, tally: &mut Tally) -> Result<()> {
-    if !ON.iter().any(|(statement, _)| tally.takes(statement)) {
-        return Ok(());
-    }
-    let disk = Disk::new()?;
-    let guest = change_once::boot(image, &disk)?;
-    guest.shell(SETUP)?;
-    for (statement, check) in ON {
-        tally.test(statement, || check(&guest));
-    }
-    guest.power_off()
+    change_once::check(tally, &ON, |disk| change_once::boot(image, disk), SETUP)
 }
 
 pub(super) fn progress(guest: &Guest, folder: &str, expected: &str) -> Result<()> {

@@ -7,11 +7,9 @@ use anyhow::{Result, ensure};
 use serde_json::{Value, json};
 
 use super::ask::expect;
-use super::change_once::{self, AGENTCTL, AGENTD, PROGRAM, make, plan, reason, run as act, undo};
-use super::nspawn::{Disk, Guest};
+use super::change_once::{self, AGENTCTL, AGENTD, Check, PROGRAM, make, plan, reason, run as act, undo};
+use super::nspawn::Guest;
 use super::tally::{Tally, wait_for};
-
-type Check = fn(&Guest) -> Result<()>;
 
 const ON: [(&str, Check); 12] = [
     ("a package is installed with what it needs, and the undo removes just that", installed),
@@ -48,16 +46,7 @@ const HOLDER: &str = "perl -e '$| = 1; open(F, \"+>>\", \"/var/lib/dpkg/lock-fro
 /// # Errors
 /// When the machine cannot be set up.
 pub(super) fn run(image: &Path, tally: &mut Tally) -> Result<()> {
-    if !ON.iter().any(|(statement, _)| tally.takes(statement)) {
-        return Ok(());
-    }
-    let disk = Disk::new()?;
-    let guest = change_once::boot_with_agentd(image, &disk)?;
-    guest.shell(ARCHIVE)?;
-    for (statement, check) in ON {
-        tally.test(statement, || check(&guest));
-    }
-    guest.power_off()
+    change_once::check(tally, &ON, |disk| change_once::boot_with_agentd(image, disk), ARCHIVE)
 }
 
 fn is(guest: &Guest, folder: &str, expected: &str) -> Result<()> {

@@ -7,11 +7,9 @@ use anyhow::{Result, ensure};
 use serde_json::json;
 
 use super::ask::expect;
-use super::change_once::{self, PROGRAM, make, plan, reason, run as act, undo};
-use super::nspawn::{Disk, Guest};
+use super::change_once::{self, Check, PROGRAM, make, plan, reason, run as act, undo};
+use super::nspawn::Guest;
 use super::tally::{Tally, wait_for};
-
-type Check = fn(&Guest) -> Result<()>;
 
 const ON: [(&str, Check); 18] = [
     ("a service that is stopped is started by the undo, with those that were stopped with it", stopped),
@@ -63,16 +61,7 @@ const SNAPSHOT: &str = "cd /etc/systemd; find . -printf '%p %y %l %m %U:%G\\n' |
 /// # Errors
 /// When the machine cannot be set up.
 pub(super) fn run(image: &Path, tally: &mut Tally) -> Result<()> {
-    if !ON.iter().any(|(statement, _)| tally.takes(statement)) {
-        return Ok(());
-    }
-    let disk = Disk::new()?;
-    let guest = change_once::boot(image, &disk)?;
-    guest.shell(UNITS)?;
-    for (statement, check) in ON {
-        tally.test(statement, || check(&guest));
-    }
-    guest.power_off()
+    change_once::check(tally, &ON, |disk| change_once::boot(image, disk), UNITS)
 }
 
 /// How the units are, one word each.
