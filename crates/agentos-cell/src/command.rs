@@ -14,6 +14,16 @@ pub struct Command {
     pub words: Vec<String>,
     /// The folder it starts in.
     pub folder: String,
+    /// How much it may do.
+    pub confinement: Confinement,
+}
+
+/// How much a command may do.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "is", rename_all = "snake_case")]
+pub enum Confinement {
+    /// It reads the machine and changes nothing.
+    Observe,
 }
 
 /// A command could not be sent or received.
@@ -95,12 +105,16 @@ mod tests {
 
     #[test]
     fn what_is_sent_is_received_and_nothing_longer() {
-        let command = Command { words: vec!["printf".into(), "a\nb".into()], folder: "/".into() };
+        let command = Command {
+            words: vec!["printf".into(), "a\nb".into()],
+            folder: "/".into(),
+            confinement: Confinement::Observe,
+        };
         let mut sent = Vec::new();
         command.send(&mut sent).unwrap();
         assert_eq!(Command::receive(&mut sent.as_slice()).unwrap(), command);
         assert!(Command::receive(&mut &sent[..sent.len() - 1]).is_err());
-        let long = Command { words: vec!["x".repeat(MOST_BYTES as usize)], folder: "/".into() };
+        let long = Command { words: vec!["x".repeat(MOST_BYTES as usize)], ..command };
         assert!(long.send(&mut Vec::new()).is_err());
         assert!(Command::receive(&mut &u32::MAX.to_ne_bytes()[..]).is_err());
     }

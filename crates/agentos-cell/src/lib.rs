@@ -20,6 +20,6 @@ mod enter;
 pub mod filter;
 mod listener;
 
-pub use command::{Command, CommandError, MOST_BYTES, Word};
+pub use command::{Command, CommandError, Confinement, MOST_BYTES, Word};
 pub use enter::enter;
 pub use listener::{Listener, Notification};

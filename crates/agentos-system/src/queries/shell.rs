@@ -5,6 +5,7 @@ use std::time::Duration;
 use agentos_api::query::Shell;
 use agentos_api::query::file::Encoding;
 use agentos_api::query::shell::{Args, MAX_COMMAND_BYTES, MAX_WORDS, Output, Said};
+use agentos_cell::Confinement;
 
 use super::file::encode;
 use crate::QueryError;
@@ -24,7 +25,7 @@ impl Read for Shell {
         count_one();
         let ended = run(Asked {
             cell: machine.cell.clone(),
-            command: agentos_cell::Command { words, folder },
+            command: agentos_cell::Command { words, folder, confinement: Confinement::Observe },
             time: Duration::from_secs(args.time_limit_seconds.get()),
             keep: args.output_bytes.as_usize(),
             viewer: viewer.clone(),
