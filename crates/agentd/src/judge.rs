@@ -351,6 +351,12 @@ impl Rules for Files {
     }
 }
 
+/// The rules for the files that a command opens which is run for a plan of somebody's.
+pub(crate) fn for_a_plan(loaded: Arc<Loaded>, operator: bool, actor: &Actor) -> Arc<dyn Rules> {
+    let role = if operator { Role::Operator } else { Role::Agent };
+    Arc::new(Files { whole: Judge::of(loaded, (role, actor.clone()), Shell::NAME, Map::new()) })
+}
+
 pub(crate) const fn of(role: Role) -> agentos_policy::Role {
     match role {
         Role::Agent => agentos_policy::Role::Agent,

@@ -44,7 +44,7 @@ pub(crate) fn begin(
     config: &Config,
     state: &StateDirectory,
     machine: &Arc<Machine>,
-    policy: &LivePolicy,
+    policy: &Arc<LivePolicy>,
 ) -> Result<Begun> {
     let ledger = match open_ledger(config, state) {
         Ok(ledger) => Arc::new(ledger),
@@ -63,7 +63,7 @@ pub(crate) fn begin(
             "policy": policy.now().on_record(),
         });
         record_own(&ledger, "agentd.start", &started)?;
-        let changes = open_changes(config, state, &ledger, machine)?;
+        let changes = open_changes(config, state, &ledger, machine, policy)?;
         crate::quota::restore(policy, &ledger, &changes)
             .context("what was used of the quotas cannot be read")?;
         let witnesses = config.ledger.witness_keys().unwrap_or_default();
@@ -132,12 +132,16 @@ fn open_changes(
     state: &StateDirectory,
     ledger: &Arc<Ledger>,
     machine: &Arc<Machine>,
+    policy: &Arc<LivePolicy>,
 ) -> Result<Changes> {
     let settings = &config.changes;
     let objects = open_objects(config, state)?;
     let mut options = agentos_changes::Options::new(state.path());
     options.expire_after = settings.expire_after();
     options.confirm_within = settings.confirm_within();
+    let policy = Arc::clone(policy);
+    options.rules =
+        Some(Arc::new(move |operator, actor| crate::judge::for_a_plan(policy.now(), operator, actor)));
     // Where systemd runs, it keeps a timer for each such change, so that agentd's own end does not keep it.
     if let Ok(program) = std::env::current_exe() {
         options.take_back = vec![program.display().to_string()];

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::Bounded;
+use crate::query::shell::Output;
 
 /// Most steps of one change.
 pub const MAX_STEPS: usize = 32;
@@ -140,6 +141,9 @@ pub struct PlannedStep {
     /// What the plan cannot foresee: programs that notice, state that is not covered.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub not_covered: Vec<String>,
+    /// What a command said that was run to find out what it does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub said: Option<Output>,
 }
 
 /// What a change would do.

@@ -4,6 +4,8 @@ use std::io::{Read, Write};
 
 use serde::{Deserialize, Serialize};
 
+use crate::preview::Preview;
+
 /// Longest form in which a command is sent, in bytes: the kernel itself takes arguments of 2 MiB together.
 pub const MOST_BYTES: u32 = 4 << 20;
 
@@ -24,6 +26,8 @@ pub struct Command {
 pub enum Confinement {
     /// It reads the machine and changes nothing.
     Observe,
+    /// It sees the machine's files, and what it writes is kept apart.
+    Preview(Preview),
 }
 
 /// A command could not be sent or received.
@@ -70,6 +74,8 @@ impl Command {
 /// The first byte of what the process says on the socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Word {
+    /// There is a view of the file systems; descriptors and a text came along (`preview`).
+    View,
     /// The filter is in force; the descriptor that came along is its [`crate::Listener`].
     Ready,
     /// A step failed, and nothing ran: a sentence follows.
@@ -82,6 +88,7 @@ impl Word {
     /// As it is sent.
     pub const fn byte(self) -> u8 {
         match self {
+            Self::View => b'V',
             Self::Ready => b'R',
             Self::Failed => b'F',
             Self::NotStarted => b'N',
@@ -91,6 +98,7 @@ impl Word {
     /// As it was sent.
     pub const fn of(byte: u8) -> Option<Self> {
         match byte {
+            b'V' => Some(Self::View),
             b'R' => Some(Self::Ready),
             b'F' => Some(Self::Failed),
             b'N' => Some(Self::NotStarted),

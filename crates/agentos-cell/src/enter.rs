@@ -1,14 +1,11 @@
 //! Becoming the command, one closed way after the other.
 
 use std::ffi::{CString, OsStr};
-use std::io::IoSlice;
-use std::mem::MaybeUninit;
-use std::os::fd::{AsFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsFd, FromRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::UnixStream;
 use std::process::ExitCode;
 
-use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
 use rustix::process::{Resource, Rlimit, WaitOptions, setrlimit, setsid};
 use rustix::thread::{
     CapabilitySet, CapabilitySets, UnshareFlags, capabilities, remove_capability_from_bounding_set,
@@ -16,12 +13,26 @@ use rustix::thread::{
 };
 use seccompiler::BpfProgram;
 
-use crate::command::{Command, Word};
+use crate::command::{Command, Confinement, Word};
 use crate::filter::filters;
+use crate::preview::enter_view;
+use crate::preview_filter;
+use crate::send::send;
 
-/// What is left of the capabilities.
-const LEFT: CapabilitySet =
+/// What is left of the capabilities to a command that observes.
+const OBSERVING: CapabilitySet =
     CapabilitySet::DAC_READ_SEARCH.union(CapabilitySet::SYS_PTRACE).union(CapabilitySet::SYSLOG);
+/// What is left of them to a command whose effects are looked at: what root may do to files, and to processes of its own.
+const PREVIEWING: CapabilitySet = CapabilitySet::CHOWN
+    .union(CapabilitySet::DAC_OVERRIDE)
+    .union(CapabilitySet::DAC_READ_SEARCH)
+    .union(CapabilitySet::FOWNER)
+    .union(CapabilitySet::FSETID)
+    .union(CapabilitySet::KILL)
+    .union(CapabilitySet::SETGID)
+    .union(CapabilitySet::SETUID)
+    .union(CapabilitySet::SETFCAP)
+    .union(CapabilitySet::NET_BIND_SERVICE);
 /// What the process exits with where a step failed.
 const FAILED: u8 = 125;
 
@@ -59,13 +70,18 @@ fn failed<E: std::fmt::Display>(what: &'static str) -> impl FnOnce(E) -> String 
 
 /// In the process that agentd started: makes the namespaces, starts the first process in them, waits for it.
 fn run(command: &Command, socket: &UnixStream) -> Result<u8, String> {
-    let filters = filters()?;
+    let namespaces = UnshareFlags::NEWNS | UnshareFlags::NEWIPC | UnshareFlags::NEWPID;
+    let (filters, namespaces) = match command.confinement {
+        Confinement::Observe => (filters()?, namespaces),
+        Confinement::Preview(_) => {
+            (preview_filter::filters()?, namespaces | UnshareFlags::NEWNET | UnshareFlags::NEWUTS)
+        }
+    };
     // SAFETY: no descriptor table is shared with another thread: there is none, and CLONE_FILES is not asked for.
-    unsafe {
-        rustix::thread::unshare_unsafe(UnshareFlags::NEWNS | UnshareFlags::NEWIPC | UnshareFlags::NEWPID)
+    unsafe { rustix::thread::unshare_unsafe(namespaces) }.map_err(failed("namespaces"))?;
+    if command.confinement == Confinement::Observe {
+        make_mounts_read_only()?;
     }
-    .map_err(failed("namespaces"))?;
-    make_mounts_read_only()?;
     match fork()? {
         Some(first) => wait_for(first),
         None => std::process::exit(first(command, socket, &filters).into()),
@@ -77,6 +93,11 @@ fn run(command: &Command, socket: &UnixStream) -> Result<u8, String> {
 fn first(command: &Command, socket: &UnixStream, filters: &[BpfProgram; 3]) -> u8 {
     let said = rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL))
         .map_err(failed("the signal for the parent's end"))
+        .and_then(|()| match &command.confinement {
+            Confinement::Observe => Ok(()),
+            // By this process: the processes that are seen are those of its namespace.
+            Confinement::Preview(preview) => enter_view(preview, socket),
+        })
         .and_then(|()| fork());
     match said {
         Ok(Some(child)) => wait_for(child).unwrap_or(FAILED),
@@ -106,45 +127,43 @@ fn confine(command: &Command, socket: &UnixStream, filters: &[BpfProgram; 3]) ->
     setsid().map_err(failed("a session of its own"))?;
     std::env::set_current_dir(&command.folder)
         .map_err(|error| format!("the folder {}: {error}", command.folder))?;
+    // That of a login; what agentd makes is its own.
+    rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
     let none = Rlimit { current: Some(0), maximum: Some(0) };
     setrlimit(Resource::Core, none).map_err(failed("no core files"))?;
     // Not /dev/null: of devices there are none here.
     empty_pipe()
         .and_then(|empty| rustix::stdio::dup2_stdin(&empty))
         .map_err(failed("an empty standard input"))?;
+    let left = match command.confinement {
+        Confinement::Observe => OBSERVING,
+        Confinement::Preview(_) => PREVIEWING,
+    };
     for capability in (0..=40).map(|number| CapabilitySet::from_bits_retain(1 << number)) {
-        if !LEFT.contains(capability) {
+        if !left.contains(capability) {
             // A number that this kernel does not know is not there to be taken.
             let _ = remove_capability_from_bounding_set(capability);
         }
     }
     // In a container there may be fewer of them.
     let had = capabilities(None).map_err(failed("the capabilities"))?;
-    let left = LEFT & had.permitted;
+    let left = left & had.permitted;
     let sets = CapabilitySets { effective: left, permitted: left, inheritable: left };
     set_capabilities(None, sets).map_err(failed("the capabilities"))?;
     set_no_new_privs(true).map_err(failed("no new privileges"))?;
     close_on_exec().map_err(failed("the descriptors"))?;
-    let [supervised, reading, altering] = filters;
+    let [supervised, allowed, refused] = filters;
     let listener = install(supervised, libc::SECCOMP_FILTER_FLAG_NEW_LISTENER)
         .map_err(failed("the filter for system calls"))?
         .ok_or("the filter has no listener")?;
-    install(reading, 0).map_err(failed("the filter for system calls"))?;
-    install(altering, 0).map_err(failed("the filter for system calls"))?;
-    send(socket, listener.as_fd()).map_err(failed("handing over the listener"))
+    install(allowed, 0).map_err(failed("the filter for system calls"))?;
+    install(refused, 0).map_err(failed("the filter for system calls"))?;
+    send(socket, Word::Ready, &[listener.as_fd()]).map_err(failed("handing over the listener"))
 }
 
 /// The reading end of a pipe that nobody writes to.
 fn empty_pipe() -> rustix::io::Result<OwnedFd> {
     rustix::pipe::pipe().map(|(reader, _)| reader)
-}
-
-fn send(socket: &UnixStream, listener: BorrowedFd<'_>) -> rustix::io::Result<()> {
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
-    let mut ancillary = SendAncillaryBuffer::new(&mut space);
-    let descriptors = [listener];
-    ancillary.push(SendAncillaryMessage::ScmRights(&descriptors));
-    sendmsg(socket, &[IoSlice::new(&[Word::Ready.byte()])], &mut ancillary, SendFlags::empty()).map(|_| ())
 }
 
 /// Every mount of this namespace, read-only, without devices and set-user-ID, and cut off from what it was copied from.

@@ -18,19 +18,19 @@ const RET_TRACE: u32 = 0x7ff0_0000;
 /// `SECCOMP_RET_USER_NOTIF` (linux/seccomp.h).
 const RET_USER_NOTIF: u32 = 0x7fc0_0000;
 /// `CLONE_NEW*` flags of clone(2).
-const NEW_NAMESPACES: u64 = 0x7e02_0080 & !0xff;
+pub(crate) const NEW_NAMESPACES: u64 = 0x7e02_0080 & !0xff;
 /// `SYSLOG_ACTION_READ_ALL` and `SYSLOG_ACTION_SIZE_BUFFER` (syslog(2)): what takes nothing from others.
 const LOG_READS: [u64; 2] = [3, 10];
 /// Requests of ioctl(2) that read: the terminal's state and size, what can be read, flags of descriptors and files.
-const READING_REQUESTS: [u64; 9] =
+pub(crate) const READING_REQUESTS: [u64; 9] =
     [0x5401, 0x5413, 0x541b, 0x5421, 0x5450, 0x5451, 0x8008_6601, 0x801c_581f, 0xc020_660b];
 /// Netlink families in which the kernel answers questions: routes and links, sockets, generic (netlink(7)). To change
 /// something each of them wants a capability that is gone.
-const NETLINK: [u64; 3] = [0, 4, 16];
+pub(crate) const NETLINK: [u64; 3] = [0, 4, 16];
 
 /// What reads, and what concerns the command alone.
 #[rustfmt::skip]
-const READING: &[i64] = &[
+pub(crate) const READING: &[i64] = &[
     // Descriptors, and what is read and written through them: none is open for writing but pipes of the command's own.
     libc::SYS_read, libc::SYS_pread64, libc::SYS_readv, libc::SYS_preadv, libc::SYS_preadv2, libc::SYS_write,
     libc::SYS_pwrite64, libc::SYS_writev, libc::SYS_pwritev, libc::SYS_pwritev2, libc::SYS_close,
@@ -77,7 +77,7 @@ const READING: &[i64] = &[
 /// The same, by the names that only this kind of machine has.
 #[cfg(target_arch = "x86_64")]
 #[rustfmt::skip]
-const READING_X86: &[i64] = &[
+pub(crate) const READING_X86: &[i64] = &[
     libc::SYS_stat, libc::SYS_lstat, libc::SYS_access, libc::SYS_readlink, libc::SYS_getdents, libc::SYS_pipe,
     libc::SYS_dup2, libc::SYS_select, libc::SYS_poll, libc::SYS_epoll_create, libc::SYS_epoll_wait, libc::SYS_eventfd,
     libc::SYS_signalfd, libc::SYS_pause, libc::SYS_alarm, libc::SYS_fork, libc::SYS_vfork, libc::SYS_getpgrp,
@@ -86,7 +86,7 @@ const READING_X86: &[i64] = &[
 
 /// What alters something.
 #[rustfmt::skip]
-const ALTERING: &[i64] = &[
+pub(crate) const ALTERING: &[i64] = &[
     libc::SYS_mkdirat, libc::SYS_mknodat, libc::SYS_unlinkat, libc::SYS_symlinkat, libc::SYS_linkat,
     libc::SYS_renameat2, libc::SYS_truncate, libc::SYS_ftruncate, libc::SYS_fallocate, libc::SYS_fchmod,
     libc::SYS_fchmodat, libc::SYS_fchown, libc::SYS_fchownat, libc::SYS_utimensat, libc::SYS_setxattr,
@@ -108,7 +108,7 @@ const ALTERING: &[i64] = &[
 /// The same, by the names that only this kind of machine has.
 #[cfg(target_arch = "x86_64")]
 #[rustfmt::skip]
-const ALTERING_X86: &[i64] = &[
+pub(crate) const ALTERING_X86: &[i64] = &[
     libc::SYS_creat, libc::SYS_mkdir, libc::SYS_rmdir, libc::SYS_mknod, libc::SYS_unlink, libc::SYS_symlink,
     libc::SYS_link, libc::SYS_rename, libc::SYS_renameat, libc::SYS_chmod, libc::SYS_chown, libc::SYS_lchown,
     libc::SYS_utime, libc::SYS_utimes, libc::SYS_futimesat, libc::SYS_iopl, libc::SYS_ioperm,
@@ -119,15 +119,20 @@ const ALTERING_X86: &[i64] = &[
 /// # Errors
 /// A sentence, where a filter cannot be made for this kind of machine.
 pub fn filters() -> Result<[BpfProgram; 3], String> {
-    let mut supervised = compile(supervised(), SeccompAction::Allow, SeccompAction::Trace(MARK.into()))?;
-    for instruction in &mut supervised {
-        replace_mark(instruction);
-    }
     Ok([
-        supervised,
+        compile_supervised(supervised())?,
         compile(reading(), SeccompAction::Errno(libc::ENOSYS.unsigned_abs()), SeccompAction::Allow)?,
         compile(altering(), SeccompAction::Allow, SeccompAction::Errno(libc::EPERM.unsigned_abs()))?,
     ])
+}
+
+/// A filter that hands over the calls that the rules name, and lets all others through.
+pub(crate) fn compile_supervised(rules: Rules) -> Result<BpfProgram, String> {
+    let mut supervised = compile(rules, SeccompAction::Allow, SeccompAction::Trace(MARK.into()))?;
+    for instruction in &mut supervised {
+        replace_mark(instruction);
+    }
+    Ok(supervised)
 }
 
 fn replace_mark(instruction: &mut sock_filter) {
@@ -136,25 +141,29 @@ fn replace_mark(instruction: &mut sock_filter) {
     }
 }
 
-type Rules = BTreeMap<i64, Vec<Rule>>;
+pub(crate) type Rules = BTreeMap<i64, Vec<Rule>>;
 
-fn compile(rules: Rules, otherwise: SeccompAction, then: SeccompAction) -> Result<BpfProgram, String> {
+pub(crate) fn compile(
+    rules: Rules,
+    otherwise: SeccompAction,
+    then: SeccompAction,
+) -> Result<BpfProgram, String> {
     let machine: TargetArch = std::env::consts::ARCH.try_into().map_err(|error| format!("{error}"))?;
     let filter = SeccompFilter::new(rules, otherwise, then, machine).map_err(|error| error.to_string())?;
     BpfProgram::try_from(filter).map_err(|error| error.to_string())
 }
 
-fn always(calls: &[i64]) -> Rules {
+pub(crate) fn always(calls: &[i64]) -> Rules {
     calls.iter().map(|&call| (call, Vec::new())).collect()
 }
 
 /// Rules that hold where one argument has one of those values.
-fn one_of(argument: u8, values: &[u64]) -> Vec<Rule> {
+pub(crate) fn one_of(argument: u8, values: &[u64]) -> Vec<Rule> {
     values.iter().filter_map(|&value| rule(&[(argument, Compare::Eq, value)])).collect()
 }
 
 /// A rule that holds where all those arguments do, each by its lower 32 bits: the kernel looks at no more of them.
-fn rule(conditions: &[(u8, Compare, u64)]) -> Option<Rule> {
+pub(crate) fn rule(conditions: &[(u8, Compare, u64)]) -> Option<Rule> {
     let conditions: Result<Vec<Condition>, _> = conditions
         .iter()
         .map(|(argument, compare, value)| Condition::new(*argument, Length::Dword, compare.clone(), *value))

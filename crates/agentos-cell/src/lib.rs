@@ -19,7 +19,12 @@ mod command;
 mod enter;
 pub mod filter;
 mod listener;
+mod preview;
+mod preview_filter;
+mod send;
 
 pub use command::{Command, CommandError, Confinement, MOST_BYTES, Word};
 pub use enter::enter;
 pub use listener::{Listener, Notification};
+pub use preview::{How, MOST_OVERLAYS, Mounted, Outcome, Preview};
+pub use send::MOST_DESCRIPTORS;

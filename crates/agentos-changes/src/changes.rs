@@ -12,8 +12,8 @@ use agentos_api::event::{Actor, EventFilter, EventType, Order, TypeFilter};
 use agentos_api::question::Standing;
 use agentos_ledger::{AppendError, Appended, Ledger, NewEvent};
 use agentos_objects::Objects;
-use agentos_system::Machine;
 use agentos_system::change::Context;
+use agentos_system::{Machine, Rules, Viewer};
 use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::Value;
@@ -25,6 +25,9 @@ use crate::turn::{Taken, Turn};
 
 /// How long a change waits until the ones before it are made.
 const TURN: Duration = Duration::from_mins(1);
+
+/// The rules for reading that hold for somebody, by whether they operate the machine and by how the ledger names them.
+pub type RulesFor = Arc<dyn Fn(bool, &Actor) -> Arc<dyn Rules> + Send + Sync>;
 
 /// Is told before each step of a change, by its name.
 pub type BeforeStep = Arc<dyn Fn(&str) + Send + Sync>;
@@ -43,6 +46,8 @@ pub struct Options {
     /// The command that takes an unconfirmed change back from outside; its number is appended. Empty: only this process
     /// does it.
     pub take_back: Vec<String>,
+    /// By which rules a plan that runs a command lets it read. Without, it reads what is not agentd's own.
+    pub rules: Option<RulesFor>,
     /// Told before each step of a change, by its name: where a test ends the process.
     pub before_step: Option<BeforeStep>,
 }
@@ -62,6 +67,7 @@ impl Options {
             confirm_within: Duration::from_mins(2),
             most_waiting: 1000,
             take_back: Vec::new(),
+            rules: None,
             before_step: None,
         }
     }
@@ -126,6 +132,11 @@ impl Changes {
         changes.pin_what_is_needed()?;
         changes.settle()?;
         Ok(changes)
+    }
+
+    /// For whom the machine is read while a change is planned that `actor` asked for.
+    pub(crate) fn viewer(&self, operator: bool, actor: &Actor) -> Viewer {
+        Viewer { operator, rules: self.options.rules.as_ref().map(|rules| rules(operator, actor)) }
     }
 
     /// The book, with all that the ledger holds. Where an event could not be taken in, that is made up for first: a number

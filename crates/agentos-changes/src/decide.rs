@@ -3,6 +3,7 @@
 use std::time::Instant;
 
 use agentos_api::change::{Change, DecideRequest, Decision, Status};
+use agentos_api::event::Actor;
 use agentos_system::Moment;
 use agentos_system::change::{ChangeError, Prepared, chain};
 
@@ -10,7 +11,7 @@ use crate::changes::{Asked, Changes, is_over};
 use crate::error::{ChangesError, Conflict};
 use crate::grants::Giving;
 use crate::kept::Kept;
-use crate::make::{check_reason, cut, viewer, written};
+use crate::make::{check_reason, cut, written};
 use crate::record::{Happening, Record};
 
 impl Changes {
@@ -99,7 +100,9 @@ impl Changes {
         by: &Asked,
         because: &str,
     ) -> Result<String, ChangesError> {
-        let viewer = viewer(record.operator);
+        let actor = Actor::new(&record.actor)
+            .map_err(|error| ChangesError::Kept { change: record.id, reason: error.to_string() })?;
+        let viewer = self.viewer(record.operator, &actor);
         let (prepared, mut batch) = if record.undoes.is_empty() {
             self.machine.plan(&kept.steps, &viewer, self.objects.batch())?
         } else {

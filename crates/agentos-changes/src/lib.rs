@@ -33,7 +33,7 @@ mod show;
 mod turn;
 mod undo;
 
-pub use changes::{Asked, BeforeStep, Changes, Options, Outcome};
+pub use changes::{Asked, BeforeStep, Changes, Options, Outcome, RulesFor};
 pub use error::{ChangesError, Conflict};
 pub use judge::{Judge, Ruling, Verdict};
 pub use make::content_bytes;

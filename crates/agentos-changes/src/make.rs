@@ -2,8 +2,8 @@
 
 use agentos_api::change::{Change, MAX_REASON_BYTES, MAX_STEPS, MutateRequest, Plan, Risk, Status, Step};
 use agentos_objects::Batch;
+use agentos_system::Moment;
 use agentos_system::change::{Ahead, ChangeError, Made, Prepared, Replaced, chain};
-use agentos_system::{Moment, Viewer};
 use serde_json::json;
 
 use crate::changes::{Asked, Changes, Outcome, from_now};
@@ -81,7 +81,7 @@ impl Changes {
             "bytes": content_bytes(&steps),
         });
         self.note(&asked.actor, "change.requested", &data)?;
-        let viewer = viewer(asked.operator);
+        let viewer = self.viewer(asked.operator, &asked.actor);
         let (prepared, batch) = self
             .machine
             .plan(&steps, &viewer, self.objects.batch())
@@ -304,11 +304,6 @@ impl Changes {
         self.objects.unpin(&[change]);
         Ok(())
     }
-}
-
-/// For whom the machine is read while it is planned.
-pub(crate) fn viewer(operator: bool) -> Viewer {
-    Viewer { operator, rules: None }
 }
 
 /// A reason that a person can read.

@@ -10,7 +10,7 @@ use crate::changes::{Asked, Changes, Outcome};
 use crate::decide::stands;
 use crate::error::{ChangesError, Conflict};
 use crate::judge::Judge;
-use crate::make::{Draft, Request, check_reason, viewer};
+use crate::make::{Draft, Request, check_reason};
 use crate::record::Record;
 
 impl Changes {
@@ -45,7 +45,7 @@ impl Changes {
         self.note(&asked.actor, "change.requested", &data)?;
         let undoes: Vec<u64> = std::iter::once(change).chain(dependents).collect();
         let made = self.to_undo(&undoes)?;
-        let viewer = viewer(asked.operator);
+        let viewer = self.viewer(asked.operator, &asked.actor);
         let (prepared, batch) = self.machine.plan_undo(&made.undone(), &viewer, self.objects.batch())?;
         let draft = Draft { prepared, batch, steps: Vec::new(), undoes };
         let request = Request {

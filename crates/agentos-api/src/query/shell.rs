@@ -40,12 +40,12 @@ pub struct Args {
     pub output_bytes: Bounded<1, 524_288, 32_768>,
 }
 
-fn default_shell() -> String {
+pub(crate) fn default_shell() -> String {
     "sh".to_owned()
 }
 
 /// What it said.
-#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Output {
     /// What it exited with; of one that a signal ended 128 and the signal's number, as in sh(1). Missing where it did not end
     /// by itself.
@@ -66,7 +66,7 @@ pub struct Output {
 }
 
 /// One of the outputs.
-#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Said {
     /// What is kept of it.
     pub content: String,

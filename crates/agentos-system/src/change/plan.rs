@@ -117,7 +117,7 @@ fn finish<'p>(
     let (mut script, mut touched) = (Script::default(), Vec::with_capacity(parts.len()));
     for part in parts {
         let Part { mutation, args, draft, transitions } = part;
-        let Draft { mut summary, mut risk, undo, can_lock_out, not_covered, asked, .. } = draft;
+        let Draft { mut summary, mut risk, undo, can_lock_out, not_covered, asked, said, .. } = draft;
         if transitions.is_empty() {
             risk = Risk::Read;
             summary.push_str(" (it is so already: nothing would change)");
@@ -140,6 +140,7 @@ fn finish<'p>(
             effects_total: transitions.len() as u64,
             can_lock_out: can_lock_out && !transitions.is_empty(),
             not_covered,
+            said,
         });
         script.steps.push(transitions);
     }

@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 
 use agentos_api::change::{Risk, Undo};
+use agentos_api::query::shell::Output;
 use agentos_objects::Batch;
 
 use super::context::Context;
@@ -45,6 +46,7 @@ pub(super) struct Draft {
     pub(super) can_lock_out: bool,
     pub(super) not_covered: Vec<String>,
     pub(super) asked: Vec<Vec<u8>>,
+    pub(super) said: Option<Output>,
 }
 
 impl Draft {
@@ -57,6 +59,7 @@ impl Draft {
             can_lock_out: false,
             not_covered: Vec::new(),
             asked: Vec::new(),
+            said: None,
         }
     }
 }
@@ -120,6 +123,11 @@ impl<'p> Planner<'p> {
         self.step.not_covered.push(text.into());
     }
 
+    /// What a command said that was run for the plan.
+    pub(crate) fn said(&mut self, output: Output) {
+        self.step.said = Some(output);
+    }
+
     /// A path as it was asked for, for the policy's rules.
     pub(crate) fn asked_for(&mut self, path: &[u8]) {
         self.step.asked.push(path.to_vec());
@@ -150,7 +158,7 @@ impl<'p> Planner<'p> {
     }
 
     /// What is planned so far, in order.
-    pub(super) fn planned(&self) -> &[Transition] {
+    pub(in crate::change) fn planned(&self) -> &[Transition] {
         &self.transitions
     }
 

@@ -82,6 +82,11 @@ pub(crate) fn check_place(machine: &Machine, viewer: &Viewer, place: &Place) -> 
     by_other_names(&machine.protected, place)
 }
 
+/// What a command does not see, whoever asks: agentd's own state, with its keys.
+pub(crate) fn hidden(machine: &Machine) -> Vec<Vec<u8>> {
+    machine.protected.found()
+}
+
 /// The unit is agentd's, and is left alone by the agent.
 ///
 /// # Errors

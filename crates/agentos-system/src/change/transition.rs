@@ -216,6 +216,12 @@ transitions! {
 }
 
 impl Transition {
+    /// Of a file that it deletes: its size, and whether another name of it is left.
+    pub(crate) fn as_deleted_file(&self) -> Option<(u64, bool)> {
+        let Self::File(file) = self else { return None };
+        file.deletes_file()
+    }
+
     /// The thing, as in [`Effect::on`].
     pub fn thing(&self) -> String {
         self.on()

@@ -28,6 +28,15 @@ impl Protected {
         Self { roots }
     }
 
+    /// The paths of what is protected, as far as it is there, without links in them.
+    pub(crate) fn found(&self) -> Vec<Vec<u8>> {
+        let found = self.roots.iter().filter_map(|root| {
+            let path = AbsolutePath::new(root.as_os_str().as_bytes()).ok()?;
+            Some(Located::find(&path).ok()?.path)
+        });
+        found.collect()
+    }
+
     /// Refuses a file that is protected.
     ///
     /// # Errors

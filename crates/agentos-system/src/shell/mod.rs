@@ -1,13 +1,16 @@
-//! Commands that read the machine and change nothing.
+//! Commands that read the machine and change nothing, and commands whose effects on files are only looked at.
 //!
-//! The command runs in a cell ([`agentos_cell`]): of system calls only those that read are let through. What it opens is
+//! A command runs in a cell ([`agentos_cell`]): of system calls only those that read are let through. What it opens is
 //! opened here in its place ([`supervisor`]), by the rules for reading that hold for whoever asks, on the file itself and not on a
 //! path that may be exchanged.
 
 mod bus;
+mod line;
 mod output;
+mod preview;
 mod resolve;
 mod supervisor;
+mod view;
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
@@ -17,15 +20,18 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use agentos_api::query::shell::Refused;
-use agentos_cell::{Listener, Word};
+use agentos_cell::{Listener, MOST_DESCRIPTORS, Word};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
 
 use crate::QueryError;
 use crate::files::Protected;
 use crate::machine::Viewer;
+pub(crate) use line::{Line, output};
 pub(crate) use output::{Captured, Outputs};
-use supervisor::Supervisor;
+pub(crate) use preview::{moment, preview};
+use supervisor::{Sight, Supervisor};
+pub(crate) use view::{Overlay, View};
 
 /// How long the cell may take until it is closed and the command begins.
 const SET_UP: Duration = Duration::from_secs(10);
@@ -74,29 +80,52 @@ pub(crate) struct Ended {
 /// [`QueryError::Unavailable`] where the cell cannot be closed: then nothing ran. [`QueryError::InvalidArgument`] where the
 /// program cannot be started.
 pub(crate) fn run(asked: Asked) -> Result<Ended, QueryError> {
-    let failed =
-        |source: std::io::Error| QueryError::Io { what: "the cell of the command".to_owned(), source };
-    let begun = Instant::now();
-    let (mut socket, theirs) = UnixStream::pair().map_err(failed)?;
-    let mut cell = start(&asked.cell, theirs.into()).map_err(failed)?;
-    let mut outputs = Outputs::of(&mut cell.0, asked.keep)
-        .ok_or_else(|| failed(std::io::Error::other("it has no outputs")))?;
-    asked.command.send(&mut socket).map_err(|error| QueryError::invalid("command", error.to_string()))?;
-    let Some(listener) = listener(&socket, begun + SET_UP).map_err(failed)? else {
-        return Err(not_closed(sentence(&socket).as_ref()));
-    };
-    let deadline = Instant::now() + asked.time;
-    let supervisor = Supervisor::start(listener, asked.viewer, asked.protected, deadline).map_err(failed)?;
-    let in_time = outputs.drain(deadline).map_err(failed)?;
-    let status = if in_time { cell.status(deadline).map_err(failed)? } else { None };
-    // Its first process ends with it, and all others with that one.
-    drop(cell);
-    let refused = supervisor.end();
-    if let Some((Word::NotStarted, reason)) = sentence(&socket) {
-        return Err(QueryError::invalid("command", reason));
+    Begun::new(&asked)?.go_on(asked, Sight::Machine)
+}
+
+/// A cell that was started, and told what to run.
+struct Begun {
+    cell: Cell,
+    outputs: Outputs,
+    socket: UnixStream,
+    at: Instant,
+}
+
+impl Begun {
+    fn new(asked: &Asked) -> Result<Self, QueryError> {
+        let at = Instant::now();
+        let (mut socket, theirs) = UnixStream::pair().map_err(failed)?;
+        let mut cell = start(&asked.cell, theirs.into()).map_err(failed)?;
+        let outputs = Outputs::of(&mut cell.0, asked.keep)
+            .ok_or_else(|| failed(std::io::Error::other("it has no outputs")))?;
+        asked.command.send(&mut socket).map_err(|error| QueryError::invalid("command", error.to_string()))?;
+        Ok(Self { cell, outputs, socket, at })
     }
-    let (stdout, stderr) = outputs.into_captured();
-    Ok(Ended { status, stdout, stderr, refused, took: begun.elapsed() })
+
+    /// Answers for the command until it has ended, or its time is over.
+    fn go_on(self, asked: Asked, sight: Sight) -> Result<Ended, QueryError> {
+        let Self { mut cell, mut outputs, socket, at } = self;
+        let Some(listener) = listener(&socket, at + SET_UP).map_err(failed)? else {
+            return Err(not_closed(sentence(&socket).as_ref()));
+        };
+        let deadline = Instant::now() + asked.time;
+        let supervisor =
+            Supervisor::start(listener, sight, asked.viewer, asked.protected, deadline).map_err(failed)?;
+        let in_time = outputs.drain(deadline).map_err(failed)?;
+        let status = if in_time { cell.status(deadline).map_err(failed)? } else { None };
+        // Its first process ends with it, and all others with that one.
+        drop(cell);
+        let refused = supervisor.end();
+        if let Some((Word::NotStarted, reason)) = sentence(&socket) {
+            return Err(QueryError::invalid("command", reason));
+        }
+        let (stdout, stderr) = outputs.into_captured();
+        Ok(Ended { status, stdout, stderr, refused, took: at.elapsed() })
+    }
+}
+
+fn failed(source: std::io::Error) -> QueryError {
+    QueryError::Io { what: "the cell of the command".to_owned(), source }
 }
 
 fn start(cell: &[PathBuf], socket: OwnedFd) -> std::io::Result<Cell> {
@@ -125,28 +154,28 @@ fn not_closed(said: Option<&(Word, String)>) -> QueryError {
 
 /// What the cell hands over once it is closed; nothing where it says something else.
 fn listener(socket: &UnixStream, deadline: Instant) -> std::io::Result<Option<Listener>> {
+    let descriptors = descriptors(socket, Word::Ready, deadline)?;
+    Ok(descriptors.and_then(|descriptors| descriptors.into_iter().next()).map(Listener::new))
+}
+
+/// The descriptors that come with a word; nothing where the cell says another one, which is left where it is.
+fn descriptors(socket: &UnixStream, word: Word, deadline: Instant) -> std::io::Result<Option<Vec<OwnedFd>>> {
     let left = deadline.saturating_duration_since(Instant::now());
-    if !wait(socket.as_fd(), left)? {
-        return Ok(None);
-    }
     let mut byte = [0];
-    let mut space = [std::mem::MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
-    let mut ancillary = RecvAncillaryBuffer::new(&mut space);
-    // Left in place where it is the beginning of a sentence.
-    let flags = RecvFlags::PEEK | RecvFlags::CMSG_CLOEXEC;
-    recvmsg(socket, &mut [std::io::IoSliceMut::new(&mut byte)], &mut ancillary, flags)?;
-    drop(ancillary);
-    if Word::of(byte[0]) != Some(Word::Ready) {
+    if !wait(socket.as_fd(), left)?
+        || rustix::net::recv(socket, &mut byte[..], RecvFlags::PEEK)?.0 == 0
+        || Word::of(byte[0]) != Some(word)
+    {
         return Ok(None);
     }
-    let mut space = [std::mem::MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut space = [std::mem::MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MOST_DESCRIPTORS))];
     let mut ancillary = RecvAncillaryBuffer::new(&mut space);
     recvmsg(socket, &mut [std::io::IoSliceMut::new(&mut byte)], &mut ancillary, RecvFlags::CMSG_CLOEXEC)?;
-    let descriptor = ancillary.drain().find_map(|message| match message {
-        RecvAncillaryMessage::ScmRights(mut descriptors) => descriptors.next(),
+    let received = ancillary.drain().filter_map(|message| match message {
+        RecvAncillaryMessage::ScmRights(descriptors) => Some(descriptors),
         _ => None,
     });
-    Ok(descriptor.map(Listener::new))
+    Ok(Some(received.flatten().collect()))
 }
 
 /// What the cell says in words, if it says something.

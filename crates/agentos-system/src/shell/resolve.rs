@@ -10,6 +10,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use rustix::fs::{FileType, Mode, OFlags, fstat, fstatfs, openat, readlinkat};
 use rustix::io::Errno;
 
+use super::view::attributes;
 use crate::files::link_to;
 
 /// Symbolic links on the way, at most, as in the kernel.
@@ -37,14 +38,16 @@ pub(super) enum Found {
     /// To something that the command holds open itself: a pipe, say. It is opened again through this path.
     Own(OwnedFd),
     /// To a name that is not there, in a folder that is.
-    Missing,
+    Missing(OwnedFd, Vec<u8>),
 }
 
-/// Walks `path` from `from` (a folder, where it is relative).
+/// Walks `path` from `from` (a folder, where it is relative). `ground` is what the thread sees as `/`, where that is not what
+/// this process sees.
 ///
 /// # Errors
 /// As open(2): `ENOENT`, `ENOTDIR`, `ELOOP`, `ENAMETOOLONG`; `EACCES` for a link into another process.
 pub(super) fn walk(
+    ground: Option<&OwnedFd>,
     task: Task,
     from: Option<OwnedFd>,
     path: &[u8],
@@ -54,7 +57,10 @@ pub(super) fn walk(
     if path.is_empty() {
         return Err(Errno::NOENT);
     }
-    let root = || openat(rustix::fs::CWD, c"/", OFlags::PATH | OFlags::CLOEXEC, Mode::empty());
+    let root = || match ground {
+        Some(ground) => rustix::io::dup(ground),
+        None => openat(rustix::fs::CWD, c"/", OFlags::PATH | OFlags::CLOEXEC, Mode::empty()),
+    };
     let mut here = match from {
         Some(from) if path.first() != Some(&b'/') => from,
         _ => root()?,
@@ -68,10 +74,14 @@ pub(super) fn walk(
             return Err(Errno::NAMETOOLONG);
         }
         let last = names.is_empty();
+        // The kernel knows only of this process's own root that there is nothing above it.
+        if name == b".." && ground.is_some_and(|ground| is_same(ground, &here)) {
+            continue;
+        }
         let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let next = match openat(&here, name.as_slice(), flags, Mode::empty()) {
             Ok(next) => next,
-            Err(Errno::NOENT) if last => return Ok(Found::Missing),
+            Err(Errno::NOENT) if last => return Ok(Found::Missing(here, name)),
             Err(error) => return Err(error),
         };
         own = false;
@@ -129,6 +139,14 @@ fn proc_link(folder: &OwnedFd, name: &[u8], task: Task) -> Result<Option<Vec<u8>
     }))
 }
 
+/// Two descriptors of the same folder of the same mount.
+fn is_same(left: &OwnedFd, right: &OwnedFd) -> bool {
+    attributes(left)
+        .ok()
+        .zip(attributes(right).ok())
+        .is_some_and(|(left, right)| (left.stx_mnt_id, left.stx_ino) == (right.stx_mnt_id, right.stx_ino))
+}
+
 /// The path of an open folder.
 fn name_of(folder: &OwnedFd) -> Result<Vec<u8>, Errno> {
     Ok(readlinkat(rustix::fs::CWD, link_to(folder), Vec::new())?.into_bytes())
@@ -155,7 +173,7 @@ mod tests {
     }
 
     fn found(path: &[u8]) -> Result<Found, Errno> {
-        walk(me(), None, path, true, &|_| false)
+        walk(None, me(), None, path, true, &|_| false)
     }
 
     #[test]
@@ -178,7 +196,7 @@ mod tests {
         {
             assert_eq!(found(path.as_bytes()).unwrap_err(), error, "{path}");
         }
-        assert!(matches!(found(b"/etc/nope").unwrap(), Found::Missing));
+        assert!(matches!(found(b"/etc/nope").unwrap(), Found::Missing(_, name) if name == b"nope"));
     }
 
     #[test]
@@ -188,14 +206,16 @@ mod tests {
         {
             assert_eq!(found(path.as_bytes()).unwrap_err(), Errno::ACCESS, "{path}");
         }
-        let own = walk(me(), None, b"/proc/self/exe", true, &|_| true).unwrap();
+        let own = walk(None, me(), None, b"/proc/self/exe", true, &|_| true).unwrap();
         assert!(matches!(own, Found::Own(_)));
     }
 
     #[test]
     fn proc_self_is_the_thread_that_asks() {
         let one = Task { thread: 1, process: 1 };
-        let Found::There(there) = walk(one, None, b"/proc/self", true, &|_| false).unwrap() else { panic!() };
+        let Found::There(there) = walk(None, one, None, b"/proc/self", true, &|_| false).unwrap() else {
+            panic!()
+        };
         assert_eq!(fstat(&there).unwrap().st_ino, rustix::fs::stat("/proc/1").unwrap().st_ino);
     }
 

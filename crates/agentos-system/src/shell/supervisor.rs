@@ -24,7 +24,9 @@ use rustix::net::AddressFamily;
 use rustix::process::{Pid, PidfdFlags, PidfdGetfdFlags, Signal, pidfd_getfd, pidfd_open, pidfd_send_signal};
 
 use super::bus::relay;
+use super::preview::{self, Maker};
 use super::resolve::{Found, Task, file_type, walk};
+use super::view::View;
 use crate::QueryError;
 use crate::files::{Located, Protected, link_to};
 use crate::machine::Viewer;
@@ -44,10 +46,10 @@ const MOST_RELAYS: usize = 32;
 /// How often it looks whether the command is over, where no call comes.
 const PAUSE: Duration = Duration::from_millis(100);
 /// Devices that give nothing of the machine's and take nothing: null, zero, full, random, urandom (`devices.txt`).
-const DEVICES: [(u32, u32); 5] = [(1, 3), (1, 5), (1, 7), (1, 8), (1, 9)];
+pub(super) const DEVICES: [(u32, u32); 5] = [(1, 3), (1, 5), (1, 7), (1, 8), (1, 9)];
 
 /// The terminal of a session (`devices.txt`).
-const TERMINAL: (u32, u32) = (5, 0);
+pub(super) const TERMINAL: (u32, u32) = (5, 0);
 
 /// A thread that answers a command's calls.
 pub(super) struct Supervisor {
@@ -62,14 +64,15 @@ impl Supervisor {
     /// There is no thread to be had.
     pub(super) fn start(
         listener: Listener,
+        sight: Sight,
         viewer: Viewer,
         protected: Arc<Protected>,
         deadline: Instant,
     ) -> std::io::Result<Self> {
         let (over, told) = mpsc::channel();
         let thread = std::thread::Builder::new().name("shell".to_owned()).spawn(move || {
-            let mut answering =
-                Answering { listener, viewer, protected, deadline, refused: Vec::new(), relays: Vec::new() };
+            let (refused, relays) = (Vec::new(), Vec::new());
+            let mut answering = Answering { listener, sight, viewer, protected, deadline, refused, relays };
             answering.run(&told);
             answering.refused()
         })?;
@@ -83,10 +86,19 @@ impl Supervisor {
     }
 }
 
-struct Answering {
+/// What a command sees of the file systems.
+pub(super) enum Sight {
+    /// The machine's, as this process does.
+    Machine,
+    /// A view of them of its own.
+    View(Arc<View>),
+}
+
+pub(super) struct Answering {
     listener: Listener,
-    viewer: Viewer,
-    protected: Arc<Protected>,
+    sight: Sight,
+    pub(super) viewer: Viewer,
+    pub(super) protected: Arc<Protected>,
     deadline: Instant,
     refused: Vec<Refused>,
     /// Connections to the system bus, each with the calls that were refused on it.
@@ -94,7 +106,7 @@ struct Answering {
 }
 
 /// What becomes of a call that opens something.
-type Opened = Result<OwnedFd, Errno>;
+pub(super) type Opened = Result<OwnedFd, Errno>;
 
 impl Answering {
     fn run(&mut self, over: &mpsc::Receiver<()>) {
@@ -134,19 +146,20 @@ impl Answering {
             }
             return;
         }
-        let (folder, path, flags) = match *call {
-            Notification { call: libc::SYS_openat, arguments: [folder, path, flags, ..], .. } => {
-                (Some(folder), path, flags)
+        let (folder, path, flags, mode) = match *call {
+            Notification { call: libc::SYS_openat, arguments: [folder, path, flags, mode, ..], .. } => {
+                (Some(folder), path, flags, mode)
             }
             // open(2), which only some kinds of machines have.
-            Notification { arguments: [path, flags, ..], .. } => (None, path, flags),
+            Notification { arguments: [path, flags, mode, ..], .. } => (None, path, flags, mode),
         };
         #[expect(
             clippy::cast_possible_truncation,
-            reason = "flags are an int, and the kernel takes that of the register"
+            reason = "flags and mode are ints, and the kernel takes that of the register"
         )]
-        let flags = OFlags::from_bits_retain(flags as u32);
-        match self.open(call, folder, path, flags) {
+        let (flags, mode) =
+            (OFlags::from_bits_retain(flags as u32), Mode::from_raw_mode(mode as u32 & 0o7777));
+        match self.open(call, folder, path, flags, mode) {
             Ok(file) => {
                 if let Err(error) = self.listener.give(call, file.as_fd(), flags.contains(OFlags::CLOEXEC)) {
                     self.listener.refuse(call, error);
@@ -156,25 +169,43 @@ impl Answering {
         }
     }
 
-    fn open(&mut self, call: &Notification, folder: Option<u64>, path: u64, flags: OFlags) -> Opened {
+    fn open(
+        &mut self,
+        call: &Notification,
+        folder: Option<u64>,
+        path: u64,
+        flags: OFlags,
+        mode: Mode,
+    ) -> Opened {
         let path = path_in(call.thread, path)?;
-        let task = Task { thread: call.thread, process: process_of(call.thread)? };
+        let view = match &self.sight {
+            Sight::Machine => None,
+            Sight::View(view) => Some(Arc::clone(view)),
+        };
+        let task = match view {
+            None => Task { thread: call.thread, process: process_of(call.thread)? },
+            Some(_) => preview::task(call.thread)?,
+        };
         let from = match path.first() {
             Some(b'/') | None => None,
             Some(_) => Some(start(call.thread, folder)?),
         };
+        let maker = view.as_ref().map(|_| Maker::of(call.thread)).transpose()?;
         // Until here, all that was read is only the caller's if it is still the one that asks.
         if !self.listener.still_waits(call) {
             return Err(Errno::NOENT);
         }
+        let follow = !flags.contains(OFlags::NOFOLLOW);
+        if let (Some(view), Some(maker)) = (view, maker) {
+            return self.open_in(&view, &maker, task, (from, &path), (flags, mode));
+        }
         let own = namespace(&call.thread.to_string());
         let is_own = |folder: &[u8]| own.is_some() && own == namespace_of(folder);
-        let found = walk(task, from, &path, !flags.contains(OFlags::NOFOLLOW), &is_own)?;
-        match found {
-            Found::Missing if flags.contains(OFlags::CREATE) => {
+        match walk(None, task, from, &path, follow, &is_own)? {
+            Found::Missing(..) if flags.contains(OFlags::CREATE) => {
                 Err(self.refuse("write", &path, "nothing is made while observing", Errno::ROFS))
             }
-            Found::Missing => Err(Errno::NOENT),
+            Found::Missing(..) => Err(Errno::NOENT),
             Found::Own(there) => self.open_again(&there, &path, flags, true),
             Found::There(there) => self.open_again(&there, &path, flags, false),
         }
@@ -374,7 +405,7 @@ impl Answering {
 
     /// Notes a refusal, once, and gives the error for it. That programs which list processes look at each one's environment
     /// too would crowd out what the caller wants to know.
-    fn refuse(&mut self, what: &str, on: &[u8], because: &str, error: Errno) -> Errno {
+    pub(super) fn refuse(&mut self, what: &str, on: &[u8], because: &str, error: Errno) -> Errno {
         let refused = Refused { what: what.to_owned(), on: encode(on), because: because.to_owned() };
         let is_environment = on.starts_with(b"/proc/") && on.ends_with(b"/environ");
         if self.refused.len() < MOST_REFUSED && !is_environment && !self.refused.contains(&refused) {
@@ -420,7 +451,7 @@ fn flags_of(thread: u32, descriptor: i32) -> Result<OFlags, Errno> {
 }
 
 /// What follows a word in one of the first lines of a file of the kernel's.
-fn line_of(path: &str, word: &str) -> Option<String> {
+pub(super) fn line_of(path: &str, word: &str) -> Option<String> {
     let mut text = String::new();
     File::open(path).ok()?.take(4096).read_to_string(&mut text).ok()?;
     text.lines().find_map(|line| line.strip_prefix(word)).map(|rest| rest.trim().to_owned())
@@ -460,7 +491,7 @@ fn namespace_of(folder: &[u8]) -> Option<u64> {
 }
 
 /// The numbers of a device.
-fn device(device: &OwnedFd) -> Result<(u32, u32), Errno> {
+pub(super) fn device(device: &OwnedFd) -> Result<(u32, u32), Errno> {
     let device = fstat(device)?.st_rdev;
     Ok((major(device), minor(device)))
 }

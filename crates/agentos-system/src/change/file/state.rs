@@ -78,16 +78,20 @@ impl FileState {
     /// # Errors
     /// The kernel's; [`ChangeError::Refused`] for devices and sockets, which are not changed as files.
     pub(crate) fn read(place: &Place, batch: &mut Batch<'_>) -> Result<Self, ChangeError> {
-        Self::at(place, |file| match batch.put_reader(&file) {
-            Ok((sha256, size)) => Ok((sha256, size, false)),
-            Err(ObjectError::OverQuota { .. }) => {
-                let again = reopened(&file).map_err(|error| ChangeError::io(place.text(), error))?;
-                let (sha256, size) =
-                    Hash::of_reader(again).map_err(|error| ChangeError::io(place.text(), error))?;
-                Ok((sha256, size, true))
-            }
-            Err(error) => Err(error.into()),
-        })
+        Self::at(place, |file| put(&place.text(), &file, batch))
+    }
+
+    /// What has that name in an open folder. Contents go into `batch`, as with [`FileState::read`]; `what` names it in errors.
+    ///
+    /// # Errors
+    /// As [`FileState::read`].
+    pub(crate) fn read_name(
+        folder: &OwnedFd,
+        name: &std::ffi::CStr,
+        what: &str,
+        batch: &mut Batch<'_>,
+    ) -> Result<Self, ChangeError> {
+        Self::of_name(folder, name, what, |file| put(what, &file, batch))
     }
 
     /// What is at `place` now, with contents only named.
@@ -254,6 +258,19 @@ impl FileState {
     /// Where a symbolic link points, in the kernel's bytes.
     pub(super) fn target(target: &str) -> Result<Vec<u8>, Errno> {
         decode(target).map(std::borrow::Cow::into_owned).map_err(|_| Errno::INVAL)
+    }
+}
+
+/// Puts a content into `batch`, or only names it where it is too large to be kept.
+fn put(what: &str, file: &File, batch: &mut Batch<'_>) -> Result<(Hash, u64, bool), ChangeError> {
+    match batch.put_reader(file) {
+        Ok((sha256, size)) => Ok((sha256, size, false)),
+        Err(ObjectError::OverQuota { .. }) => {
+            let again = reopened(file).map_err(|error| ChangeError::io(what, error))?;
+            let (sha256, size) = Hash::of_reader(again).map_err(|error| ChangeError::io(what, error))?;
+            Ok((sha256, size, true))
+        }
+        Err(error) => Err(error.into()),
     }
 }
 

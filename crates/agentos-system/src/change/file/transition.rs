@@ -47,6 +47,16 @@ impl FileTransition {
         removes.then_some(&self.place)
     }
 
+    /// Of a regular file that it deletes: its size in bytes, and whether another name of it is left.
+    pub(crate) fn deletes_file(&self) -> Option<(u64, bool)> {
+        match (&self.from, &self.to) {
+            (FileState::File { content, .. }, FileState::Absent) => {
+                Some((content.size, self.other_names > 0))
+            }
+            _ => None,
+        }
+    }
+
     fn is_in_place(&self) -> bool {
         match (&self.from, &self.to) {
             (FileState::File { content: from, .. }, FileState::File { content: to, .. }) => from == to,

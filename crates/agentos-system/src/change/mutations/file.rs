@@ -54,7 +54,7 @@ fn followed(planner: &mut Planner<'_>, path: &AbsolutePath) -> Result<(Place, Fi
 
 impl Planner<'_> {
     /// What will be at `place` after what is planned so far.
-    pub(super) fn state(&mut self, place: &Place) -> Result<FileState, ChangeError> {
+    pub(in crate::change::mutations) fn state(&mut self, place: &Place) -> Result<FileState, ChangeError> {
         self.files.state(place, &mut self.batch)
     }
 
@@ -73,7 +73,12 @@ impl Planner<'_> {
     }
 
     /// Adds the change of a path. Nothing is added where it is so already.
-    pub(super) fn change(&mut self, place: Place, from: FileState, to: FileState) -> Result<(), ChangeError> {
+    pub(in crate::change::mutations) fn change(
+        &mut self,
+        place: Place,
+        from: FileState,
+        to: FileState,
+    ) -> Result<(), ChangeError> {
         let other_names = if matches!(from, FileState::File { .. }) { other_names(&place) } else { 0 };
         self.change_with(place, from, to, other_names)
     }

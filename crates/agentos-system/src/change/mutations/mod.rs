@@ -13,6 +13,7 @@ mod package;
 mod power;
 mod process;
 mod service;
+mod shell;
 mod ssh_key;
 mod sysctl;
 mod timer;

@@ -1,0 +1,5 @@
+//! Commands.
+
+mod preview;
+
+pub use preview::{Preview, PreviewArgs};

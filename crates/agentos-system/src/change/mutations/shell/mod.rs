@@ -1,0 +1,4 @@
+//! `shell.*`: commands.
+
+mod differences;
+mod preview;
