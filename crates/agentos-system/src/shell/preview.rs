@@ -185,8 +185,9 @@ impl Answering {
     }
 }
 
-/// The moment that files changed later have a later time than: by the clock that the kernel takes for them (inode(7)).
+/// Now, by the clock whose time files get when they are changed (inode(7)). Some file systems take it from the last tick, at most
+/// 10 ms ago; making the view takes longer than that.
 pub(crate) fn moment() -> (i64, u64) {
-    let now = rustix::time::clock_gettime(rustix::time::ClockId::RealtimeCoarse);
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::Realtime);
     (now.tv_sec, u64::try_from(now.tv_nsec).unwrap_or_default())
 }

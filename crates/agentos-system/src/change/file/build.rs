@@ -6,8 +6,8 @@ use std::io::Write;
 use agentos_objects::{ObjectError, Objects};
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::fs::{
-    AtFlags, FileType, Gid, Mode, OFlags, Timespec, Timestamps, UTIME_OMIT, Uid, chownat, fsync, futimens,
-    linkat, mkdirat, mknodat, openat, symlinkat, unlinkat,
+    AtFlags, FileType, Gid, Mode, OFlags, Timespec, Timestamps, UTIME_OMIT, Uid, chmod, chownat, fsync,
+    futimens, linkat, mkdirat, mknodat, openat, symlinkat, unlinkat,
 };
 use rustix::io::Errno;
 
@@ -15,6 +15,7 @@ use super::attributes::Attributes;
 use super::place::file_type;
 use super::state::{Content, FileState, own_attributes};
 use crate::change::error::ChangeError;
+use crate::files::link_to;
 
 /// Something new under a name aside. Dropping it removes it, unless it got its own name.
 pub(super) struct Aside<'f> {
@@ -81,7 +82,10 @@ pub(super) fn build<'f>(
         FileState::Pipe { attributes } => {
             mknodat(folder, &made.name, FileType::Fifo, Mode::from_raw_mode(attributes.mode), 0)
                 .map_err(failed)?;
-            own(folder, &made.name, FileType::Fifo, attributes.uid, attributes.gid).map_err(failed)?;
+            let pipe =
+                own(folder, &made.name, FileType::Fifo, attributes.uid, attributes.gid).map_err(failed)?;
+            // What this process takes from the permissions of all that it makes is given back.
+            chmod(link_to(&pipe), Mode::from_raw_mode(attributes.mode)).map_err(failed)?;
         }
     }
     Ok(made)
@@ -123,13 +127,20 @@ fn give(descriptor: impl AsFd, attributes: &Attributes) -> Result<(), Errno> {
 }
 
 /// Gives a link or pipe its owner: what has the name is opened first, and is not something else.
-fn own(folder: &OwnedFd, name: &std::ffi::CStr, kind: FileType, uid: u32, gid: u32) -> Result<(), Errno> {
+fn own(
+    folder: &OwnedFd,
+    name: &std::ffi::CStr,
+    kind: FileType,
+    uid: u32,
+    gid: u32,
+) -> Result<OwnedFd, Errno> {
     let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let descriptor = openat(folder, name, flags, Mode::empty())?;
     if file_type(own_attributes(&descriptor)?.stx_mode) != kind {
         return Err(Errno::EXIST);
     }
-    chownat(&descriptor, c"", Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)), AtFlags::EMPTY_PATH)
+    chownat(&descriptor, c"", Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)), AtFlags::EMPTY_PATH)?;
+    Ok(descriptor)
 }
 
 fn set_modified(file: &File, seconds: i64, nanoseconds: u32) -> Result<(), Errno> {
