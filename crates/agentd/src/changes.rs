@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use agentos_api::change::{Change, Step};
 use agentos_api::event::{Actor, EventType};
-use agentos_api::query::path::decode;
+use agentos_api::query::path::{decode, encode};
 use agentos_changes::{Judge, Ruling, Verdict};
 use agentos_ledger::NewEvent;
 use agentos_policy::{Decision, Request, Spend, Subject, mask};
-use agentos_system::change::{Prepared, Touched};
+use agentos_system::change::{Like, Prepared, Touched};
 use serde_json::{Map, Value, json};
 
 use crate::app::App;
@@ -31,6 +31,17 @@ impl Steps {
     pub(crate) fn new(app: &Arc<App>, caller: &Caller) -> Self {
         let (app, loaded) = (Arc::clone(app), app.policy.now());
         Self { app, loaded, role: caller.role, actor: caller.actor.clone() }
+    }
+
+    /// What the policy says of each effect of a step that is only known by them.
+    fn of_effects(&self, touched: &Touched) -> Vec<Decision> {
+        let decide = |effect: &Like| {
+            let path = encode(&effect.path);
+            let arguments = Map::from_iter([("path".to_owned(), path.into())]);
+            let touched = Touched { paths: vec![effect.path.clone()], ..Touched::default() };
+            self.decide(effect.mutation, effect.risk, &arguments, &touched)
+        };
+        touched.effects.iter().map(decide).collect()
     }
 
     /// Counts what a change is about to use, and refuses it where there is no room.
@@ -69,10 +80,16 @@ impl Judge for Steps {
         for (number, planned) in prepared.plan.steps.iter().enumerate() {
             let args = steps.get(number).map_or(&nothing, |step| &step.args);
             let touched = prepared.touched.get(number).cloned().unwrap_or_default();
-            let decision = self.decide(&planned.mutation, planned.risk, args, &touched);
-            let ruling = ruling(decision);
-            if strictest.as_ref().is_none_or(|before| ruling.verdict > before.verdict) {
-                strictest = Some(ruling);
+            let mut decisions = vec![self.decide(&planned.mutation, planned.risk, args, &touched)];
+            decisions.extend(self.of_effects(&touched));
+            // What a command does decides about it; of the command itself, only a rule that somebody wrote.
+            if decisions.len() > 1 && decisions.first().is_some_and(|whole| whole.rule.is_none()) {
+                decisions.remove(0);
+            }
+            for ruling in decisions.into_iter().map(ruling) {
+                if strictest.as_ref().is_none_or(|before| ruling.verdict > before.verdict) {
+                    strictest = Some(ruling);
+                }
             }
         }
         let strictest = strictest.ok_or_else(|| "a change without steps".to_owned())?;

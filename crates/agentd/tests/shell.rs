@@ -331,7 +331,7 @@ const WAYS: &[&str] = &[
     "perl -MIO::Socket::UNIX -e 'IO::Socket::UNIX->new(Peer => \"$ENV{D}/socket\")->print(\"x\")'",
     "perl -MSocket -e 'socket S, AF_UNIX, SOCK_DGRAM, 0; send S, \"x\", 0, pack_sockaddr_un(\"$ENV{D}/datagrams\")'",
     "perl -MSocket -e 'socket S, AF_UNIX, SOCK_STREAM, 0; connect S, pack_sockaddr_un(\"/proc/1/root$ENV{D}/socket\") and syswrite S, \"x\"'",
-    "perl -MSocket -e 'socket S, AF_UNIX, SOCK_STREAM, 0; connect S, pack(\"Sxa*\", 1, \"observed\") and syswrite S, \"x\"'",
+    "perl -MSocket -e 'socket S, AF_UNIX, SOCK_STREAM, 0; connect S, pack(\"Sxa*\", 1, $ENV{NAME}) and syswrite S, \"x\"'",
     "perl -MSocket -e 'socket S, AF_UNIX, SOCK_STREAM, 0; bind S, pack_sockaddr_un(\"$ENV{D}/bound\")'",
     "perl -MIO::Socket::INET -e 'IO::Socket::INET->new(\"127.0.0.1:$ENV{PORT}\")->print(\"x\")'",
     "perl -MIO::Socket::INET -e 'IO::Socket::INET->new(Proto => \"udp\", PeerAddr => \"127.0.0.1:$ENV{PORT}\")->send(\"x\")'",
@@ -380,6 +380,31 @@ fn fingerprint(folder: &Path, victim: u32) -> String {
 #[cfg(target_arch = "x86_64")]
 #[test]
 fn more_than_a_hundred_ways_to_alter_the_machine_alter_nothing() {
+    alter_nothing(|daemon, command| {
+        let answer = daemon.query("shell", &json!({ "command": command, "time_limit_seconds": 2 })).json();
+        assert!(answer["stdout"].is_object(), "it ran: {command}: {answer:#}");
+        answer
+    });
+}
+
+#[cfg(target_arch = "x86_64")]
+#[test]
+fn nor_do_they_in_a_preview() {
+    alter_nothing(|daemon, command| {
+        let args = json!({ "command": command, "time_limit_seconds": 2, "write_mebibytes": 16 });
+        let asked = json!({ "mutation": "shell.preview", "args": args, "reason": "a test", "dry_run": true });
+        let answer = daemon.post("/system/mutate", &asked.to_string()).json();
+        let ran = answer["plan"]["steps"][0]["said"].is_object();
+        // It ran to its end, or what it did may not be done or is not known.
+        let code = answer["code"].as_str().unwrap_or_default();
+        assert!(ran || ["forbidden", "refused", "plan_moved"].contains(&code), "{command}: {answer:#}");
+        answer
+    });
+}
+
+/// Goes all ways, and compares the machine before and after each.
+#[cfg(target_arch = "x86_64")]
+fn alter_nothing(go: impl Fn(&Daemon, &str) -> Value) {
     use std::io::ErrorKind;
     use std::os::unix::net::{SocketAddr, UnixDatagram, UnixListener};
 
@@ -396,8 +421,10 @@ fn more_than_a_hundred_ways_to_alter_the_machine_alter_nothing() {
     assert!(std::process::Command::new("sh").args(["-c", &made]).status().unwrap().success());
     let mut victim = std::process::Command::new("sleep").arg("600").current_dir(&folder).spawn().unwrap();
     let stream = UnixListener::bind(folder.join("socket")).unwrap();
+    // Of this process alone: another test may do the same beside it.
+    let name = format!("observed-{}", std::process::id());
     let abstract_name =
-        <SocketAddr as std::os::linux::net::SocketAddrExt>::from_abstract_name("observed").unwrap();
+        <SocketAddr as std::os::linux::net::SocketAddrExt>::from_abstract_name(&name).unwrap();
     let abstract_stream = UnixListener::bind_addr(&abstract_name).unwrap();
     let datagrams = UnixDatagram::bind(folder.join("datagrams")).unwrap();
     let tcp = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
@@ -416,9 +443,9 @@ fn more_than_a_hundred_ways_to_alter_the_machine_alter_nothing() {
     fingerprint(&folder, victim.id());
     let before = fingerprint(&folder, victim.id());
     for way in WAYS {
-        let command = format!("export D={} V={} PORT={port}; {way}", folder.display(), victim.id());
-        let answer = daemon.query("shell", &json!({ "command": command, "time_limit_seconds": 2 })).json();
-        assert!(answer["stdout"].is_object(), "it ran: {way}: {answer:#}");
+        let command =
+            format!("export D={} V={} PORT={port} NAME={name}; {way}", folder.display(), victim.id());
+        let answer = go(&daemon, &command);
         let after = fingerprint(&folder, victim.id());
         if before != after {
             let differs: Vec<String> = before

@@ -256,3 +256,22 @@ line'; mkdir -m 1777 t; truncate -s 1M sparse; perl -e 'open F, \">\", \"\\xff\\
     assert_eq!(found("sparse").len(), 1 << 20);
     assert!(std::fs::symlink_metadata(bench.path("sock")).is_err());
 }
+
+#[test]
+fn rules_about_changes_of_files_are_rules_about_what_a_command_does() {
+    let policy = "[[rule]]\nmutation = [\"file.write\", \"file.mkdir\"]\nthen = \"allow\"\n[[rule]]\nmutation = \"file.delete\"\nthen = \"deny\"\n";
+    let bench = Bench::under(policy);
+    let answer = bench.preview("mkdir d; echo x >d/x");
+    assert_eq!((answer.status, &answer.json()["status"]), (200, &json!("applied")), "{:#}", answer.json());
+    assert_eq!(std::fs::read_to_string(bench.path("d/x")).unwrap(), "x\n");
+    for command in
+        ["rm d/x", "echo y >d/y; find . -name x -delete", "python3 -c 'import os; os.unlink(\"d/x\")'"]
+    {
+        let answer = bench.preview(command);
+        answer.problem(403, "policy_denied");
+    }
+    // What no rule names is asked about.
+    assert_eq!(bench.preview("chmod 600 d/x").status, 202);
+    assert_eq!(std::fs::read_to_string(bench.path("d/x")).unwrap(), "x\n");
+    assert!(!bench.path("d/y").exists());
+}

@@ -38,7 +38,7 @@ pub use dispatch::mutation_names;
 pub use error::ChangeError;
 pub use file::together::{Ahead, Replaced};
 pub use plan::Undone;
-pub use script::{Prepared, Script, Touched};
+pub use script::{Like, Prepared, Script, Touched};
 pub use transition::{Position, Transition};
 
 pub(crate) use dispatch::Plan;

@@ -1,14 +1,16 @@
 //! Planning: from steps, or from a change that was made, to what would be carried out.
 
 use agentos_api::change::{self, Effect, MAX_SHOWN_EFFECTS, PlannedStep, Risk, Step, Undo};
+use agentos_api::mutation::Mutation;
+use agentos_api::mutation::shell::Preview;
 use agentos_objects::{Batch, Hash};
 use serde_json::{Map, Value};
 
-use super::dispatch;
 use super::error::ChangeError;
 use super::planner::{Draft, Planner};
 use super::script::{Prepared, Script, Touched};
 use super::transition::{Transit, Transition};
+use super::{dispatch, mutations};
 use crate::machine::{Machine, Viewer};
 
 /// Arguments that are file contents: a plan shows their size and hash.
@@ -129,7 +131,7 @@ fn finish<'p>(
             .take(MAX_SHOWN_EFFECTS)
             .map(|transition| super::diff::complete(transition.effect(&context), transition, &planner.batch))
             .collect();
-        touched.push(touches(&transitions, asked));
+        touched.push(touches(&mutation, &transitions, asked));
         steps.push(PlannedStep {
             mutation,
             args,
@@ -169,8 +171,11 @@ fn shown(args: &Map<String, Value>) -> Map<String, Value> {
         .collect()
 }
 
-fn touches(transitions: &[Transition], asked: Vec<Vec<u8>>) -> Touched {
-    let mut touched = Touched { paths: asked, units: Vec::new() };
+fn touches(mutation: &str, transitions: &[Transition], asked: Vec<Vec<u8>>) -> Touched {
+    let mut touched = Touched { paths: asked, ..Touched::default() };
+    if mutation == Preview::NAME {
+        touched.effects = transitions.iter().filter_map(mutations::like).collect();
+    }
     for transition in transitions {
         touched.paths.extend(transition.paths());
         touched.units.extend(transition.units());

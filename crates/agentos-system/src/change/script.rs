@@ -59,6 +59,19 @@ pub struct Touched {
     pub paths: Vec<Vec<u8>>,
     /// systemd units.
     pub units: Vec<String>,
+    /// Of a step whose effects are not told by its arguments (a command): each effect, as the mutation that does the same.
+    pub effects: Vec<Like>,
+}
+
+/// An effect as the mutation that does the same, so that a rule about that mutation is about the effect.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Like {
+    /// The mutation's name.
+    pub mutation: &'static str,
+    /// How much harm it can do.
+    pub risk: change::Risk,
+    /// The path that it acts on.
+    pub path: Vec<u8>,
 }
 
 /// A change that is planned and not made.

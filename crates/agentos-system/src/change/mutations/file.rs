@@ -1,8 +1,11 @@
 //! `file.*`: planning changes of files and folders.
 
 mod content;
+mod like;
 pub(super) mod risk;
 pub(super) mod tree;
+
+pub(in crate::change) use like::like;
 
 use agentos_api::change::Risk;
 use agentos_api::mutation::file as api;

@@ -18,3 +18,5 @@ mod ssh_key;
 mod sysctl;
 mod timer;
 mod timezone;
+
+pub(super) use file::like;
