@@ -289,7 +289,11 @@ fn reopened(file: &File) -> std::io::Result<File> {
 /// Opens what has that name in a folder, for reading its content. Waits for nothing and follows no link.
 pub(super) fn open_file(folder: &OwnedFd, name: &std::ffi::CStr) -> Result<OwnedFd, Errno> {
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
-    openat(folder, name, flags, Mode::empty())
+    // That it was looked at for a plan is no trace that it leaves, where the file system lets that be.
+    match openat(folder, name, flags | OFlags::NOATIME, Mode::empty()) {
+        Err(Errno::PERM) => openat(folder, name, flags, Mode::empty()),
+        opened => opened,
+    }
 }
 
 pub(super) fn attributes_of(folder: &OwnedFd, name: &std::ffi::CStr) -> Result<Statx, Errno> {
