@@ -64,10 +64,24 @@ pub fn document() -> Value {
             );
         },
     );
-    paths.post("/shell/exec", "Run a command that may read and change nothing.", |document| {
-        document.takes::<ExecRequest>();
-        document.answers::<query::shell::Output>();
-    });
+    paths.post(
+        "/shell/exec",
+        "Run a command: one that observes is a question and changes nothing; what a previewed one does to files is a change.",
+        |document| {
+            document.takes::<ExecRequest>();
+            let of = |schema: schemars::Schema| schema.to_value();
+            let said = of(document.generator.subschema_for::<query::shell::Output>());
+            let change = of(document.generator.subschema_for::<Change>());
+            document.with(
+                "200",
+                &json!({
+                    "description": "What it said; for the mode preview, the change",
+                    "content": json_of(&json!({ "anyOf": [said, change] })),
+                }),
+            );
+            document.also_answers::<Change>("202", "It waits for a person's yes; `next_step` says what to do");
+        },
+    );
     describe_changes(&mut paths);
     paths.get("/events/log", "A page of the ledger.", |document| {
         document.parameters_of::<EventFilter>();

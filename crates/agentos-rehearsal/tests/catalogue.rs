@@ -34,6 +34,8 @@ fn result_schema(catalog: &Catalog, name: &str, arguments: &Value) -> Value {
             "/health" => schema::inline::<HealthReport>(),
             "/system/query" => of_query(arguments["query"].as_str().unwrap()),
             "/system/mutate" | "/changes/{id}" | "/changes/{id}/undo" => schema::inline::<Change>(),
+            "/shell/exec" if arguments["mode"] == "preview" => schema::inline::<Change>(),
+            "/shell/exec" => of_query("shell"),
             "/approvals" => schema::inline::<ChangePage>(),
             "/events/log" => schema::inline::<EventPage>(),
             "/memory/store" => schema::inline::<StoreResponse>(),

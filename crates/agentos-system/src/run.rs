@@ -49,6 +49,7 @@ pub(crate) fn count_one() {
 pub fn starts_programs(name: &str) -> bool {
     matches!(name, "boots" | "failed_units" | "firewall" | "journal" | "packages" | "service" | "shell")
         || name.starts_with("firewall.")
+        || name.starts_with("shell.")
 }
 
 /// A program and its arguments.

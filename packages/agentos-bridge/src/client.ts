@@ -42,7 +42,8 @@ export async function callAgentd(
   signal?: AbortSignal,
 ): Promise<Answer> {
   signal?.throwIfAborted();
-  const deadline = AbortSignal.timeout(options.timeoutMs);
+  const timeoutMs = options.timeoutMs + (request.patienceMs ?? 0);
+  const deadline = AbortSignal.timeout(timeoutMs);
   try {
     const { status, text, masked } = await exchange(
       options.socketPath,
@@ -59,7 +60,7 @@ export async function callAgentd(
       throw new AgentdError(
         {
           code: "agentd_timeout",
-          message: `agentd did not answer ${request.method} ${request.path} within ${options.timeoutMs} ms.`,
+          message: `agentd did not answer ${request.method} ${request.path} within ${timeoutMs} ms.`,
           hint: "Ask for less (a smaller limit, a narrower time), or tell the user that agentd is slow to answer.",
         },
         error,

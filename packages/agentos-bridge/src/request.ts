@@ -9,6 +9,8 @@ export interface AgentdRequest {
   readonly path: string;
   /** The JSON body, if there is one. */
   readonly body?: string;
+  /** How much longer than others it may take, in milliseconds: the time that a command is given. */
+  readonly patienceMs?: number;
 }
 
 type Parameters = Readonly<Record<string, unknown>>;
@@ -31,8 +33,11 @@ export function requestFor(tool: ToolDefinition, parameters: Parameters): Agentd
   switch (request.in) {
     case "none":
       return { method: request.method, path };
-    case "body":
-      return { method: request.method, path, body: JSON.stringify(rest) };
+    case "body": {
+      const seconds = rest["time_limit_seconds"];
+      const patience = typeof seconds === "number" && seconds > 0 ? { patienceMs: seconds * 1000 } : {};
+      return { method: request.method, path, body: JSON.stringify(rest), ...patience };
+    }
     case "query":
       return { method: request.method, path: path + queryPart(rest) };
   }

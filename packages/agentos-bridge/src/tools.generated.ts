@@ -424,64 +424,6 @@ export const tools: readonly ToolDefinition[] = [
     }
   },
   {
-    "description": "Runs a command as root that may read the machine, while the kernel keeps it from changing anything: no file is written, no process signalled, no service or network reached. Use it freely for looking (ps, ss, ip, df, grep, journalctl, lsof …) where no query fits; nobody has to agree. What it was kept from stands in refused: what changes something is asked for with system_mutate or file_write instead.",
-    "effect": "read",
-    "label": "Shell, observing",
-    "name": "shell_exec",
-    "parameters": {
-      "additionalProperties": false,
-      "description": "Which command, and how long it may take.",
-      "properties": {
-        "command": {
-          "description": "A command line for `shell`. Not together with `words`.",
-          "type": [
-            "string",
-            "null"
-          ]
-        },
-        "folder": {
-          "description": "The folder in which it runs.",
-          "pattern": "^(bytes:)?/",
-          "type": [
-            "string",
-            "null"
-          ]
-        },
-        "output_bytes": {
-          "default": 32768,
-          "description": "Bytes that are kept of each of its outputs, from the beginning.",
-          "maximum": 524288,
-          "minimum": 1,
-          "type": "integer"
-        },
-        "shell": {
-          "default": "sh",
-          "description": "The shell that is given `command` with `-c`.",
-          "type": "string"
-        },
-        "time_limit_seconds": {
-          "default": 10,
-          "description": "Seconds after which it is ended, with all that it started.",
-          "maximum": 25,
-          "minimum": 1,
-          "type": "integer"
-        },
-        "words": {
-          "description": "The program and its arguments, each as it is: no shell looks at them.",
-          "items": {
-            "type": "string"
-          },
-          "type": "array"
-        }
-      },
-      "type": "object"
-    },
-    "request": {
-      "kind": "query",
-      "query": "shell"
-    }
-  },
-  {
     "description": "The state of one systemd unit: running or not and since when, restarts, memory, its last log lines.",
     "effect": "read",
     "label": "Service status",
@@ -798,7 +740,110 @@ export const tools: readonly ToolDefinition[] = [
     }
   },
   {
-    "description": "Changes this machine by one named mutation, or by several steps that are made and taken back as one. Use it for whatever has no tool of its own; with dry_run it only says what would happen. A change may have to wait for the person: then the answer says status waiting and what they type (agentctl approvals), nothing was changed, and you tell them and stop. Do not ask for it again, and do not try another way. Mutations: file.append (Adds to the end of a file; makes the file where there is none; args: content, encoding?, path). file.chmod (Sets the permissions of a file or folder; args: mode, path). file.chown (Sets the owner or the group of a file or folder; args: group?, owner?, path). file.copy (Copies a regular file with its mode, owner and attributes; args: path, to). file.delete (Deletes a file, a link or a folder; what was deleted is kept for undo as far as there is room; args: path, recursive?). file.mkdir (Makes a folder, on request with the folders above it; args: mode?, parents?, path). file.move (Moves or renames a file, a link or a folder; refuses where something has the new name already; args: path, to). file.symlink (Makes a symbolic link, or points one that is there elsewhere; args: path, target). file.write (Makes a file with this content, or replaces the content of one that is there; args: content, encoding?, mode?, path). firewall.block (Drops all that comes from an address or network; `remove` takes such a block away; args: persist?, remove?, source). firewall.close (Drops new connections to a port, or to all ports that are not opened; args: family?, persist?, ports, protocol?, source?). firewall.open (Takes away the rule of AgentOS that closes a port, or lets a port through where all are closed; args: family?, persist?, ports, protocol?, source?). group.add_member (Makes a user a member of a group; args: group, user). group.create (Makes a group without members; args: gid?, name, system?). group.delete (Deletes a group that is nobody's main group; args: name). group.remove_member (Takes a user out of a group; args: group, user). hostname.set (Names the machine: now, in /etc/hostname, and where /etc/hosts has the old name; args: name). journal.vacuum (Deletes the oldest archived files of the journal until they are small or young enough; they do not come back; args: keep_bytes?, keep_days?). mount.mount (Mounts a file system at a folder that is there, without set-user-ID programs and devices; args: no_exec?, persist?, read_only?, size_bytes?, source, target, type). mount.unmount (Unmounts what is mounted at a folder; where it is in use, the plan says by whom; args: persist?, target). network.address (Adds an address to an interface or takes one away; args: action, address, interface, persist?). network.dns (Sets the name servers: in resolv.conf, or those of an interface with systemd-resolved; args: interface?, persist?, search?, servers). network.link (Sets an interface up or down; args: interface, state). network.route (Adds a route or takes one away; args: action, destination, gateway?, interface?, metric?, persist?). ntp.set (Has the clock kept right over the network or not, by the time service that is installed, and sets its servers; args: enabled, servers?). package.install (Installs packages from the configured archives with what they need; the plan names every package with its version; args: names, recommends?). package.remove (Removes packages with those that need them, which the plan names; their configuration stays unless asked for; args: names, purge?). package.upgrade (Brings packages, or all of them, to the version that the configured archives have; what is held stays; args: all?, names?). power.reboot (Starts the machine again, a little later; until then it can be taken back; args: delay_minutes?). power.shutdown (Switches the machine off, a little later; until then it can be taken back; args: delay_minutes?). process.signal (Sends a signal to one process; for a service, service.stop and service.restart are better; args: pid, signal?, started?). service.disable (Has a unit no longer started when the machine starts; does not stop it now; args: unit). service.enable (Has a unit started when the machine starts; does not start it now; args: unit). service.mask (Makes a unit impossible to start, also by hand and by other units; does not stop it now; args: unit). service.reload (Has a running unit read its configuration again, without a restart; args: unit). service.restart (Stops a unit and starts it again; starts one that does not run; args: unit). service.start (Starts a unit, and waits until systemd has; args: unit). service.stop (Stops a unit with the units that depend on it, which the plan names; args: unit). service.unmask (Takes a mask off a unit; does not start it; args: unit). ssh_key.add (Lets a public key log in as a user over ssh (authorized_keys); args: key, user). ssh_key.remove (Takes a public key out of a user's authorized_keys; args: key, user). swap.off (Takes a device or file out of the swap space; what is in it has to fit into memory; args: path, persist?). swap.on (Swaps to a device or file that was prepared for it (mkswap); args: path, persist?). sysctl.set (Sets a kernel setting now, and on request at each start of the machine; args: name, persist?, value). timer.create (Has a program run at certain times (a cron job): a systemd timer job-NAME.timer with its service; args: argv, description?, name, on_calendar, persistent?, user?). timer.remove (Removes a timer that timer.create made, with its service; args: name). timezone.set (Sets the machine's time zone; args: zone). user.create (Makes a user account: locked, without a password; on request with a home folder; args: comment?, create_home?, group?, groups?, home?, name, shell?, system?, uid?). user.delete (Deletes a user account with its group memberships; its home folder stays unless asked for; args: delete_home?, name). user.modify (Changes a user's comment, shell or home, locks or unlocks the password, lets the account expire; args: comment?, expires?, home?, locked?, name, shell?).",
+    "description": "Runs a command as root. Begin with mode observe, which is the default and which nobody has to agree to: it may read the machine (ps, ss, ip, df, grep, journalctl, lsof …), and the kernel keeps it from changing anything; what it was kept from stands in refused. Where files are to change, mode preview: the command runs on a view of the files that keeps apart what it writes, and what it did to files becomes a change with its exact differences, made exactly so and taken back with change_undo; with dry_run you only see it. Services, other processes and the network are out of reach in both: system_mutate has them. A change may have to wait for the person: then the answer says status waiting and what they type (agentctl approvals), nothing was changed, and you tell them and stop. Do not ask for it again, and do not try another way.",
+    "effect": "write",
+    "label": "Shell",
+    "name": "shell_exec",
+    "parameters": {
+      "description": "A command, and how much it may do.",
+      "properties": {
+        "command": {
+          "description": "A command line for `shell`. Not together with `words`.",
+          "type": [
+            "string",
+            "null"
+          ]
+        },
+        "dry_run": {
+          "description": "With `preview`: only look at what it does; nothing is made, and nothing waits.",
+          "type": [
+            "boolean",
+            "null"
+          ]
+        },
+        "folder": {
+          "description": "The folder in which it runs.",
+          "pattern": "^(bytes:)?/",
+          "type": [
+            "string",
+            "null"
+          ]
+        },
+        "mode": {
+          "default": "observe",
+          "description": "How much it may do.",
+          "oneOf": [
+            {
+              "const": "observe",
+              "description": "It reads, and the kernel keeps it from changing anything. Nobody has to agree.",
+              "type": "string"
+            },
+            {
+              "const": "preview",
+              "description": "It runs on a view of the files that keeps apart what it writes: what differs then is a change, which is shown, waits\nfor a yes unless the policy allows each of its effects, is made exactly so, and can be taken back.",
+              "type": "string"
+            }
+          ]
+        },
+        "output_bytes": {
+          "default": 16384,
+          "description": "Bytes that are kept of each of its outputs, from the beginning.",
+          "maximum": 65536,
+          "minimum": 1,
+          "type": "integer"
+        },
+        "plan_hash": {
+          "description": "Make it only if its plan has this hash: the plan that was looked at, with `dry_run`, before.",
+          "type": [
+            "string",
+            "null"
+          ]
+        },
+        "reason": {
+          "description": "Why, for all modes but `observe`: one sentence that the person reads before saying yes, and that stays on the record.",
+          "type": [
+            "string",
+            "null"
+          ]
+        },
+        "shell": {
+          "default": "sh",
+          "description": "The shell that is given `command` with `-c`.",
+          "type": "string"
+        },
+        "time_limit_seconds": {
+          "default": 60,
+          "description": "Seconds after which it is ended, with all that it started; then nothing is planned.",
+          "maximum": 600,
+          "minimum": 1,
+          "type": "integer"
+        },
+        "words": {
+          "description": "The program and its arguments, each as it is: no shell looks at them.",
+          "items": {
+            "type": "string"
+          },
+          "type": "array"
+        },
+        "write_mebibytes": {
+          "default": 256,
+          "description": "Mebibytes that it may write, in memory; where that is not enough, nothing is planned.",
+          "maximum": 4096,
+          "minimum": 1,
+          "type": "integer"
+        }
+      },
+      "type": "object"
+    },
+    "request": {
+      "in": "body",
+      "kind": "http",
+      "method": "POST",
+      "path": "/shell/exec"
+    }
+  },
+  {
+    "description": "Changes this machine by one named mutation, or by several steps that are made and taken back as one. Use it for whatever has no tool of its own; with dry_run it only says what would happen. A change may have to wait for the person: then the answer says status waiting and what they type (agentctl approvals), nothing was changed, and you tell them and stop. Do not ask for it again, and do not try another way. Mutations: file.append (Adds to the end of a file; makes the file where there is none; args: content, encoding?, path). file.chmod (Sets the permissions of a file or folder; args: mode, path). file.chown (Sets the owner or the group of a file or folder; args: group?, owner?, path). file.copy (Copies a regular file with its mode, owner and attributes; args: path, to). file.delete (Deletes a file, a link or a folder; what was deleted is kept for undo as far as there is room; args: path, recursive?). file.mkdir (Makes a folder, on request with the folders above it; args: mode?, parents?, path). file.move (Moves or renames a file, a link or a folder; refuses where something has the new name already; args: path, to). file.symlink (Makes a symbolic link, or points one that is there elsewhere; args: path, target). file.write (Makes a file with this content, or replaces the content of one that is there; args: content, encoding?, mode?, path). firewall.block (Drops all that comes from an address or network; `remove` takes such a block away; args: persist?, remove?, source). firewall.close (Drops new connections to a port, or to all ports that are not opened; args: family?, persist?, ports, protocol?, source?). firewall.open (Takes away the rule of AgentOS that closes a port, or lets a port through where all are closed; args: family?, persist?, ports, protocol?, source?). group.add_member (Makes a user a member of a group; args: group, user). group.create (Makes a group without members; args: gid?, name, system?). group.delete (Deletes a group that is nobody's main group; args: name). group.remove_member (Takes a user out of a group; args: group, user). hostname.set (Names the machine: now, in /etc/hostname, and where /etc/hosts has the old name; args: name). journal.vacuum (Deletes the oldest archived files of the journal until they are small or young enough; they do not come back; args: keep_bytes?, keep_days?). mount.mount (Mounts a file system at a folder that is there, without set-user-ID programs and devices; args: no_exec?, persist?, read_only?, size_bytes?, source, target, type). mount.unmount (Unmounts what is mounted at a folder; where it is in use, the plan says by whom; args: persist?, target). network.address (Adds an address to an interface or takes one away; args: action, address, interface, persist?). network.dns (Sets the name servers: in resolv.conf, or those of an interface with systemd-resolved; args: interface?, persist?, search?, servers). network.link (Sets an interface up or down; args: interface, state). network.route (Adds a route or takes one away; args: action, destination, gateway?, interface?, metric?, persist?). ntp.set (Has the clock kept right over the network or not, by the time service that is installed, and sets its servers; args: enabled, servers?). package.install (Installs packages from the configured archives with what they need; the plan names every package with its version; args: names, recommends?). package.remove (Removes packages with those that need them, which the plan names; their configuration stays unless asked for; args: names, purge?). package.upgrade (Brings packages, or all of them, to the version that the configured archives have; what is held stays; args: all?, names?). power.reboot (Starts the machine again, a little later; until then it can be taken back; args: delay_minutes?). power.shutdown (Switches the machine off, a little later; until then it can be taken back; args: delay_minutes?). process.signal (Sends a signal to one process; for a service, service.stop and service.restart are better; args: pid, signal?, started?). service.disable (Has a unit no longer started when the machine starts; does not stop it now; args: unit). service.enable (Has a unit started when the machine starts; does not start it now; args: unit). service.mask (Makes a unit impossible to start, also by hand and by other units; does not stop it now; args: unit). service.reload (Has a running unit read its configuration again, without a restart; args: unit). service.restart (Stops a unit and starts it again; starts one that does not run; args: unit). service.start (Starts a unit, and waits until systemd has; args: unit). service.stop (Stops a unit with the units that depend on it, which the plan names; args: unit). service.unmask (Takes a mask off a unit; does not start it; args: unit). shell.preview (Runs a command on a view of the file systems that keeps apart what it writes; what differs then is the change: shown exactly, made exactly so once it is allowed, and taken back exactly; args: command?, folder?, output_bytes?, shell?, time_limit_seconds?, words?, write_mebibytes?). ssh_key.add (Lets a public key log in as a user over ssh (authorized_keys); args: key, user). ssh_key.remove (Takes a public key out of a user's authorized_keys; args: key, user). swap.off (Takes a device or file out of the swap space; what is in it has to fit into memory; args: path, persist?). swap.on (Swaps to a device or file that was prepared for it (mkswap); args: path, persist?). sysctl.set (Sets a kernel setting now, and on request at each start of the machine; args: name, persist?, value). timer.create (Has a program run at certain times (a cron job): a systemd timer job-NAME.timer with its service; args: argv, description?, name, on_calendar, persistent?, user?). timer.remove (Removes a timer that timer.create made, with its service; args: name). timezone.set (Sets the machine's time zone; args: zone). user.create (Makes a user account: locked, without a password; on request with a home folder; args: comment?, create_home?, group?, groups?, home?, name, shell?, system?, uid?). user.delete (Deletes a user account with its group memberships; its home folder stays unless asked for; args: delete_home?, name). user.modify (Changes a user's comment, shell or home, locks or unlocks the password, lets the account expire; args: comment?, expires?, home?, locked?, name, shell?).",
     "effect": "write",
     "label": "Change the system",
     "name": "system_mutate",
@@ -858,6 +903,7 @@ export const tools: readonly ToolDefinition[] = [
             "service.start",
             "service.stop",
             "service.unmask",
+            "shell.preview",
             "ssh_key.add",
             "ssh_key.remove",
             "swap.off",

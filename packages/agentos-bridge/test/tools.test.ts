@@ -84,6 +84,12 @@ test("a mutation tool sends its arguments, and the reason beside them", () => {
   });
 });
 
+test("a command that is given time is waited for that much longer", () => {
+  const request = requestFor(named("shell_exec"), { mode: "preview", command: "make", time_limit_seconds: 300 });
+  assert.deepEqual([request.path, request.patienceMs], ["/shell/exec", 300_000]);
+  assert.equal(requestFor(named("shell_exec"), { command: "ls" }).patienceMs, undefined);
+});
+
 test("an argument in a path is one segment of it, and goes nowhere else", () => {
   const status = named("change_status");
   assert.deepEqual(requestFor(status, { id: 12 }), { method: "GET", path: "/changes/12" });

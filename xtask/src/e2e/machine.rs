@@ -93,6 +93,11 @@ impl Machine {
         self.folder.join("refused")
     }
 
+    /// A folder that a previewed command makes, and that is taken back.
+    pub(crate) fn previewed_folder(&self) -> PathBuf {
+        self.folder.join("previewed")
+    }
+
     /// The word from its end: it stands in the file and in no path and no question.
     pub(crate) fn reversed(&self) -> String {
         self.word.chars().rev().collect()

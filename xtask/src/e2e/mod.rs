@@ -190,7 +190,7 @@ fn the_person_does(stack: &Stack, binaries: &Binaries, arguments: &[&str]) -> Re
 }
 
 fn what_was_denied_or_taken_back_is_not_there(machine: &Machine) -> Result<()> {
-    for path in [machine.note(), machine.refused_folder()] {
+    for path in [machine.note(), machine.refused_folder(), machine.previewed_folder()] {
         ensure!(!path.exists(), "{} is there", path.display());
     }
     passed("what was denied was not made, and what was taken back is gone");

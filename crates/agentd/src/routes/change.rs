@@ -31,15 +31,24 @@ pub(crate) async fn mutate(
     caller: Caller,
     JsonBody(request): JsonBody<MutateRequest>,
 ) -> Result<Response, Refusal> {
+    ask(&app, &caller, request).await
+}
+
+/// Plans what is asked for, and makes it or has it wait.
+pub(super) async fn ask(
+    app: &Arc<App>,
+    caller: &Caller,
+    request: MutateRequest,
+) -> Result<Response, Refusal> {
     let steps = app.changes.check(&request).map_err(|error| changes_problem(&error))?;
-    app.spend(&caller, spend(request.dry_run, content_bytes(&steps))).await?;
+    app.spend(caller, spend(request.dry_run, content_bytes(&steps))).await?;
     if steps.iter().any(|step| starts_programs(&step.mutation)) {
-        app.spend(&caller, Spend::Programs { started: 0 }).await?;
+        app.spend(caller, Spend::Programs { started: 0 }).await?;
     }
-    let judge = Steps::new(&app, &caller);
-    let asked = asked(&caller);
-    let outcome = app.change(&caller, move |changes| changes.mutate(&asked, &request, &judge)).await?;
-    Ok(answer(&app, &caller, outcome))
+    let judge = Steps::new(app, caller);
+    let asked = asked(caller);
+    let outcome = app.change(caller, move |changes| changes.mutate(&asked, &request, &judge)).await?;
+    Ok(answer(app, caller, outcome))
 }
 
 pub(crate) async fn undo(

@@ -1,12 +1,14 @@
-//! `POST /shell/exec`: a command that observes is a question, and is treated as one in every respect.
+//! `POST /shell/exec`: a command that observes is a question, one whose effects are previewed is a change, and each is treated as
+//! one in every respect.
 
 use std::sync::Arc;
 
-use agentos_api::shell::ExecRequest;
+use agentos_api::shell::{Exec, ExecRequest};
+use agentos_api::{Code, Problem};
 use axum::extract::State;
 use axum::response::Response;
 
-use super::query;
+use super::{change, query};
 use crate::app::App;
 use crate::body::JsonBody;
 use crate::caller::Caller;
@@ -17,5 +19,14 @@ pub(crate) async fn execute(
     caller: Caller,
     JsonBody(request): JsonBody<ExecRequest>,
 ) -> Result<Response, Refusal> {
-    query::ask(&app, caller, request.into_query()).await
+    match request.into_exec() {
+        Ok(Exec::Ask(question)) => query::ask(&app, caller, question).await,
+        Ok(Exec::Change(request)) => change::ask(&app, &caller, request).await,
+        Err(field) => Err(Problem::new(
+            Code::INVALID_ARGUMENT,
+            format!("{field} belongs to the mode preview; a command that observes changes nothing anyway"),
+        )
+        .with_field(field)
+        .into()),
+    }
 }

@@ -6,6 +6,7 @@ use super::{ArgumentsIn, Effect, Request, Tool, http, tool};
 use crate::change::{MutateRequest, UndoRequest};
 use crate::mutation::{self, Mutation};
 use crate::schema;
+use crate::shell::ExecRequest;
 
 /// What the description of every tool that changes something says.
 const MAY_WAIT: &str = "A change may have to wait for the person: then the answer says status waiting and what they type \
@@ -21,6 +22,21 @@ pub(super) fn tools() -> Vec<Tool> {
                 "Makes a file with this content, or replaces all of the content of one that is there. What was there is kept, \
                  and comes back with change_undo. {MAY_WAIT}"
             ),
+        ),
+        tool(
+            "shell_exec",
+            "Shell",
+            &format!(
+                "Runs a command as root. Begin with mode observe, which is the default and which nobody has to agree to: it may read \
+                 the machine (ps, ss, ip, df, grep, journalctl, lsof …), and the kernel keeps it from changing anything; what it was \
+                 kept from stands in refused. Where files are to change, mode preview: the command runs on a view of the files that \
+                 keeps apart what it writes, and what it did to files becomes a change with its exact differences, made exactly so \
+                 and taken back with change_undo; with dry_run you only see it. Services, other processes and the network are out of \
+                 reach in both: system_mutate has them. {MAY_WAIT}"
+            ),
+            Effect::Write,
+            schema::inline::<ExecRequest>(),
+            http("POST", "/shell/exec", ArgumentsIn::Body),
         ),
         tool(
             "system_mutate",

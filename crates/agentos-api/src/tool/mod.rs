@@ -177,14 +177,6 @@ fn reading() -> Vec<Tool> {
             "List directory",
             "Lists a directory: names, types, sizes, owners, times.",
         ),
-        query_tool::<query::Shell>(
-            "shell_exec",
-            "Shell, observing",
-            "Runs a command as root that may read the machine, while the kernel keeps it from changing anything: no file is \
-             written, no process signalled, no service or network reached. Use it freely for looking (ps, ss, ip, df, grep, \
-             journalctl, lsof …) where no query fits; nobody has to agree. What it was kept from stands in refused: what \
-             changes something is asked for with system_mutate or file_write instead.",
-        ),
         query_tool::<query::Service>(
             "service_status",
             "Service status",
