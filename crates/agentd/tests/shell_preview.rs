@@ -275,3 +275,147 @@ fn rules_about_changes_of_files_are_rules_about_what_a_command_does() {
     assert_eq!(std::fs::read_to_string(bench.path("d/x")).unwrap(), "x\n");
     assert!(!bench.path("d/y").exists());
 }
+
+fn is_installed(program: &str) -> bool {
+    std::env::var("PATH").unwrap().split(':').any(|folder| Path::new(folder).join(program).exists())
+}
+
+/// What real programs do is made exactly as they do it without a preview.
+#[test]
+fn programs_that_change_files_in_their_own_ways_do_so_in_a_preview() {
+    let bench = Bench::new();
+    for (program, set_up, command) in [
+        ("sed", "seq 9 >a", "sed -i -e 3d -e s/5/five/ a"),
+        ("ed", "seq 9 >a", "printf '2d\\n$a\\nend\\n.\\nw\\nq\\n' | ed -s a"),
+        ("vim", "seq 9 >a", "vim -es -u NONE -i NONE -c '2d' -c 'normal Goend' -c 'wq!' a"),
+        (
+            "tar",
+            "mkdir d; seq 9 >d/a; ln d/a d/b; ln -s a d/c; chmod 600 d/a",
+            "tar -cf x.tar d && mkdir out && tar -xpf x.tar -C out && rm x.tar",
+        ),
+        ("cp", "mkdir d; seq 9 >d/a; ln d/a d/b; truncate -s 5M d/hole; ln -s a d/c", "cp -a d e"),
+        ("install", "seq 9 >a", "install -D -m 750 -o 1 -g 2 a x/y/z"),
+        ("perl", "seq 9 >a", "perl -pi.bak -e 's/7/seven/' a"),
+        (
+            "python3",
+            "seq 9 >a",
+            "python3 -c 'import os; f = open(\"a\", \"r+\"); f.truncate(4); f.seek(0); f.write(\"X\"); f.close(); os.replace(\"a\", \"b\")'",
+        ),
+        (
+            "sqlite3",
+            "true",
+            "sqlite3 db 'create table t(a); insert into t values (1),(2);' && sqlite3 db .dump >dump.sql && rm db",
+        ),
+        (
+            "rsync",
+            "mkdir s; seq 9 >s/a; ln -s a s/b",
+            "rsync -a s/ t/ && echo more >>s/a && rsync -a --delete s/ t/",
+        ),
+        (
+            "git",
+            "seq 9 >a",
+            "git -c init.defaultBranch=main init -q . && git add a && GIT_AUTHOR_DATE='2001-01-01T00:00:00Z' GIT_COMMITTER_DATE='2001-01-01T00:00:00Z' git -c user.name=x -c user.email=x@example.org commit -qm one && rm .git/index",
+        ),
+        ("make", "printf 'all: b\\nb: a\\n\\tsort -r a >b\\n' >Makefile; seq 9 >a", "make -s"),
+        ("ar", "seq 9 >a; seq 4 >b", "ar rcD lib.a a b"),
+        ("truncate", "seq 9 >a", "truncate -s 3 a; truncate -s 2M b"),
+        (
+            "patch",
+            "seq 9 >a; printf -- '--- a\\n+++ a\\n@@ -1,2 +1,2 @@\\n 1\\n-2\\n+two\\n' >p",
+            "patch -s a <p",
+        ),
+        (
+            "xargs",
+            "seq 200 | sed s/^/f/ | xargs touch",
+            "ls | head -150 | xargs rm; for i in 1 2 3; do mkdir -p m/$i; done; mv f9 m/1/",
+        ),
+    ] {
+        if !is_installed(program) {
+            continue;
+        }
+        for entry in std::fs::read_dir(bench.path("")).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                std::fs::remove_dir_all(path).unwrap()
+            } else {
+                std::fs::remove_file(path).unwrap()
+            }
+        }
+        let twin = tempfile::tempdir().unwrap();
+        let set_up = format!("umask 022; {set_up}");
+        run(&bench.path(""), &set_up);
+        run(twin.path(), &set_up);
+        let before = tree(&bench.path(""));
+        let waits = bench.waits(command);
+        assert_eq!(step(&waits)["said"]["exit_status"], 0, "{command}: {waits:#}");
+        run(twin.path(), &format!("umask 022; {command}"));
+        let answer = bench.approve(&waits);
+        assert_eq!(answer.status, 200, "{command}: {:#}", answer.json());
+        assert_eq!(tree(&bench.path("")), tree(twin.path()), "{command}");
+        assert_eq!(bench.undo(&waits).status, 200);
+        assert_eq!(tree(&bench.path("")), before, "{command}, taken back");
+    }
+}
+
+#[test]
+fn what_listens_on_the_machine_is_not_reached() {
+    let bench = Bench::new();
+    let path = bench.path("socket");
+    let stream = std::os::unix::net::UnixListener::bind(&path).unwrap();
+    stream.set_nonblocking(true).unwrap();
+    let tcp = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    tcp.set_nonblocking(true).unwrap();
+    let port = tcp.local_addr().unwrap().port();
+    let agent = bench.daemon.agent();
+    let command = format!(
+        "python3 - <<'E'\nimport socket\nfor kind, to in ((socket.AF_UNIX, {path:?}), (socket.AF_UNIX, {agent:?}), (socket.AF_INET, ('127.0.0.1', {port}))):\n    try:\n        socket.socket(kind).connect(to); print('reached', to)\n    except OSError as error: print('no', error.errno)\nE"
+    );
+    let answer = bench.preview(&command);
+    let said = step(&answer.json())["said"]["stdout"]["content"].as_str().unwrap().to_owned();
+    assert!(said.lines().count() == 3 && !said.contains("reached"), "{said}");
+    for accepted in [stream.accept().map(drop), tcp.accept().map(drop)] {
+        assert_eq!(accepted.unwrap_err().kind(), std::io::ErrorKind::WouldBlock);
+    }
+    // A program that asks a daemon is told that there is none.
+    if is_installed("docker") {
+        let answer = bench.preview("docker ps").json();
+        assert_ne!(step(&answer)["said"]["exit_status"], 0, "{answer:#}");
+    }
+}
+
+/// Packages are installed by the package manager's own scripts: what they do to files is seen, before it happens.
+#[test]
+fn a_package_is_unpacked_and_configured_in_a_preview() {
+    if !is_installed("dpkg-deb") {
+        return;
+    }
+    let bench = Bench::new();
+    let folder = bench.path("package");
+    run(
+        &bench.path(""),
+        "mkdir -p package/DEBIAN package/srv/agentos-preview; echo hello >package/srv/agentos-preview/file",
+    );
+    let control = "Package: agentos-preview-test\nVersion: 1\nArchitecture: all\nMaintainer: nobody <n@example.org>\nDescription: a test\n";
+    std::fs::write(folder.join("DEBIAN/control"), control).unwrap();
+    std::fs::write(
+        folder.join("DEBIAN/postinst"),
+        "#!/bin/sh\necho configured >/srv/agentos-preview/state\n",
+    )
+    .unwrap();
+    run(
+        &bench.path(""),
+        "chmod 755 package/DEBIAN/postinst; dpkg-deb --root-owner-group -b package p.deb >/dev/null",
+    );
+    let args = json!({ "command": "dpkg -i p.deb", "folder": bench.path(""), "time_limit_seconds": 60 });
+    let body = json!({ "mutation": "shell.preview", "args": args, "reason": "a test", "dry_run": true });
+    let answer = bench.daemon.post("/system/mutate", &body.to_string());
+    let change = answer.json();
+    assert_eq!(answer.status, 200, "{change:#}");
+    assert_eq!(step(&change)["said"]["exit_status"], 0, "{change:#}");
+    let text = change.to_string();
+    for made in ["/srv/agentos-preview/file", "/srv/agentos-preview/state", "/var/lib/dpkg/status"] {
+        assert!(text.contains(made), "{made}: {change:#}");
+    }
+    assert_eq!(change["plan"]["risk"], "destructive");
+    assert!(!Path::new("/srv/agentos-preview").exists());
+}

@@ -254,7 +254,7 @@ fn of_changes(machine: &Machine) -> Vec<Case> {
             say: format!("Read the file {}/note", machine.previewed_folder().display()),
             tools: &["file_read"],
             holds: vec![word.clone()],
-            records: Vec::new(),
+            records: vec![("system.query", "\"query\":\"file\"".to_owned())],
         },
         Case {
             // A variable that is not set: nothing is there to be deleted, or more than was meant.
