@@ -69,6 +69,14 @@ fn what_root_sees_is_seen() {
     let here = daemon
         .query("shell", &json!({ "command": "pwd; cat hostname >/dev/null && echo read", "folder": "/etc" }));
     assert_eq!(stdout(&here.json()), "/etc\nread\n");
+    // Nor is the machine's program started that takes what is left of one that crashes.
+    let core = observe(
+        &daemon,
+        "ulimit -S -c 0 2>/dev/null && echo set; grep core /proc/self/limits; ulimit -n 100 && echo other",
+    );
+    let text = stdout(&core);
+    assert!(!text.contains("set\n") && text.ends_with("other\n"), "{core:#}");
+    assert!(text.contains("  1                    1  "), "{core:#}");
     // It is on the record before it runs, whole.
     let event = &daemon.events("system.query")[0]["payload"]["data"];
     assert!(event["args"]["command"].as_str().unwrap().starts_with("ps -eo"), "{event}");

@@ -129,7 +129,8 @@ fn confine(command: &Command, socket: &UnixStream, filters: &[BpfProgram; 3]) ->
         .map_err(|error| format!("the folder {}: {error}", command.folder))?;
     // That of a login; what agentd makes is its own.
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
-    let none = Rlimit { current: Some(0), maximum: Some(0) };
+    // One byte: no file is so small, and with none a program would still be started that takes the core (core(5)).
+    let none = Rlimit { current: Some(1), maximum: Some(1) };
     setrlimit(Resource::Core, none).map_err(failed("no core files"))?;
     // Not /dev/null: of devices there are none here.
     empty_pipe()

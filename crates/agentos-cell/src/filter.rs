@@ -62,7 +62,7 @@ pub(crate) const READING: &[i64] = &[
     libc::SYS_gettid, libc::SYS_getppid, libc::SYS_getpgid, libc::SYS_setpgid, libc::SYS_getsid,
     libc::SYS_setsid, libc::SYS_getuid, libc::SYS_geteuid, libc::SYS_getgid, libc::SYS_getegid, libc::SYS_getresuid,
     libc::SYS_getresgid, libc::SYS_getgroups, libc::SYS_capget, libc::SYS_set_tid_address, libc::SYS_prctl,
-    libc::SYS_seccomp, libc::SYS_prlimit64, libc::SYS_getrusage, libc::SYS_getpriority, libc::SYS_ioprio_get,
+    libc::SYS_seccomp, libc::SYS_getrusage, libc::SYS_getpriority, libc::SYS_ioprio_get,
     libc::SYS_sched_getaffinity, libc::SYS_sched_getparam, libc::SYS_sched_getscheduler,
     libc::SYS_sched_get_priority_max, libc::SYS_sched_get_priority_min, libc::SYS_getcpu,
     // The machine.
@@ -208,6 +208,7 @@ fn reading() -> Rules {
     let plain_clone = Condition::new(0, Length::Qword, Compare::MaskedEq(NEW_NAMESPACES), 0);
     rules.insert(libc::SYS_clone, plain_clone.and_then(|one| Rule::new(vec![one])).into_iter().collect());
     rules.insert(libc::SYS_syslog, one_of(0, &LOG_READS));
+    rules.insert(libc::SYS_prlimit64, limits_but_that_for_cores());
     rules.insert(libc::SYS_ioctl, one_of(1, &READING_REQUESTS));
     // Not leases and notifications, by which one waits for others and they for it (fcntl(2), "Leases").
     rules.insert(
@@ -215,6 +216,16 @@ fn reading() -> Rules {
         rule(&[(1, Compare::Lt, 1024)]).into_iter().chain(one_of(1, &[1030, 1032, 1034])).collect(),
     );
     rules
+}
+
+/// Limits of all kinds may be read, and set but for that on core files: with 0 in place of 1, the machine's own program would be
+/// started that takes the core, and would keep it (core(5)).
+pub(crate) fn limits_but_that_for_cores() -> Vec<Rule> {
+    let core = u64::from(libc::RLIMIT_CORE);
+    let is_core = Condition::new(1, Length::Dword, Compare::Eq, core);
+    let sets_nothing = Condition::new(2, Length::Qword, Compare::Eq, 0);
+    let reads = is_core.and_then(|core| Ok(vec![core, sets_nothing?])).and_then(Rule::new);
+    rule(&[(1, Compare::Ne, core)]).into_iter().chain(reads).collect()
 }
 
 /// What alters something, said plainly: programs know what to say of `EPERM`.

@@ -11,7 +11,7 @@ use seccompiler::{
 
 use crate::filter::{
     ALTERING, NETLINK, NEW_NAMESPACES, READING, READING_REQUESTS, Rules, always, compile, compile_supervised,
-    one_of, rule,
+    limits_but_that_for_cores, one_of, rule,
 };
 #[cfg(target_arch = "x86_64")]
 use crate::filter::{ALTERING_X86, READING_X86};
@@ -102,6 +102,7 @@ fn allowed() -> Rules {
     rules.insert(libc::SYS_socketpair, family(libc::AF_UNIX).into_iter().collect());
     let plain_clone = Condition::new(0, Length::Qword, Compare::MaskedEq(NEW_NAMESPACES), 0);
     rules.insert(libc::SYS_clone, plain_clone.and_then(|one| Rule::new(vec![one])).into_iter().collect());
+    rules.insert(libc::SYS_prlimit64, limits_but_that_for_cores());
     rules.insert(libc::SYS_ioctl, one_of(1, &READING_REQUESTS));
     rules.insert(
         libc::SYS_fcntl,
