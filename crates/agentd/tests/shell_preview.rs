@@ -336,9 +336,9 @@ fn programs_that_change_files_in_their_own_ways_do_so_in_a_preview() {
         for entry in std::fs::read_dir(bench.path("")).unwrap() {
             let path = entry.unwrap().path();
             if path.is_dir() {
-                std::fs::remove_dir_all(path).unwrap()
+                std::fs::remove_dir_all(path).unwrap();
             } else {
-                std::fs::remove_file(path).unwrap()
+                std::fs::remove_file(path).unwrap();
             }
         }
         let twin = tempfile::tempdir().unwrap();
@@ -418,4 +418,24 @@ fn a_package_is_unpacked_and_configured_in_a_preview() {
     }
     assert_eq!(change["plan"]["risk"], "destructive");
     assert!(!Path::new("/srv/agentos-preview").exists());
+}
+
+#[test]
+fn what_was_looked_at_is_made_when_the_command_does_the_same_again() {
+    let bench = Bench::under("[[rule]]\nmutation = \"*\"\nthen = \"allow\"\n");
+    let ask = |command: &str, more: Value| {
+        let mut body =
+            json!({ "mode": "preview", "command": command, "folder": bench.path(""), "reason": "a test" });
+        body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        bench.daemon.post("/shell/exec", &body.to_string())
+    };
+    let looked = ask("echo x >a; echo $$", json!({ "dry_run": true })).json();
+    assert!(!bench.path("a").exists());
+    let made = ask("echo x >a; echo $$", json!({ "plan_hash": looked["plan"]["hash"] }));
+    assert_eq!((made.status, &made.json()["status"]), (200, &json!("applied")), "{:#}", made.json());
+    // One that does something else is not what was looked at.
+    let looked = ask("date +%N >b", json!({ "dry_run": true })).json();
+    ask("date +%N >b", json!({ "plan_hash": looked["plan"]["hash"] })).problem(409, "plan_changed");
+    assert!(bench.path("a").exists() && !bench.path("b").exists());
+    ask("echo x >a", json!({ "reason": null })).problem(422, "invalid_argument");
 }

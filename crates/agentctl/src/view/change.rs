@@ -4,6 +4,8 @@
 //! from files; `output` makes them harmless.
 
 use agentos_api::change::{Change, ChangeSummary, Effect, Plan, PlannedStep, Risk, Status, Undo};
+use agentos_api::query::file::ContentEncoding;
+use agentos_api::query::shell;
 use jiff::Timestamp;
 
 use crate::error::CliError;
@@ -83,6 +85,27 @@ fn step(output: &mut Output, step: &PlannedStep) -> Result<(), CliError> {
     }
     for what in &step.not_covered {
         output.line(&[Cell::styled("  not foreseen: ", Style::Warning), Cell::new(what)])?;
+    }
+    step.said.as_ref().map_or(Ok(()), |command| said(output, command))
+}
+
+/// What a command said that was run for the plan.
+fn said(output: &mut Output, said: &shell::Output) -> Result<(), CliError> {
+    for (name, said) in [("standard output", &said.stdout), ("standard error", &said.stderr)] {
+        if said.bytes == 0 {
+            continue;
+        }
+        let (bytes, cut) =
+            (count(said.bytes), if said.cut { ", of which this is the beginning" } else { "" });
+        let binary = if said.encoding == ContentEncoding::Base64 { ", as base64" } else { "" };
+        output.line(&[Cell::styled(format!("  its {name}, {bytes} bytes{cut}{binary}:"), Style::Dim)])?;
+        for line in said.content.strip_suffix('\n').unwrap_or(&said.content).split('\n') {
+            output.source_line("    ", line, Style::Plain)?;
+        }
+    }
+    for refused in &said.refused {
+        let text = format!("{} {}: {}", refused.what, refused.on, refused.because);
+        output.line(&[Cell::styled("  it was kept from: ", Style::Warning), Cell::new(text)])?;
     }
     Ok(())
 }

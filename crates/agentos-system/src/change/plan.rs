@@ -198,7 +198,14 @@ fn least(steps: &[PlannedStep]) -> Undo {
 
 /// Binds an approval to what was shown and to the state it was shown for.
 fn hash(steps: &[PlannedStep], script: &Script) -> Result<String, ChangeError> {
-    let text = serde_json::to_vec(&(steps, script))
-        .map_err(|error| ChangeError::failed("writing the plan", error))?;
+    let failed = |error| ChangeError::failed("writing the plan", error);
+    let text = if steps.iter().any(|step| step.said.is_some()) {
+        // A command that is run again says when, and writes files at another time: the same effects are the same plan.
+        let steps: Vec<PlannedStep> =
+            steps.iter().map(|step| PlannedStep { said: None, ..step.clone() }).collect();
+        serde_json::to_vec(&(steps, script.without_times())).map_err(failed)?
+    } else {
+        serde_json::to_vec(&(steps, script)).map_err(failed)?
+    };
     Ok(Hash::of(&text).to_string())
 }

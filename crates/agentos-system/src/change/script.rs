@@ -18,6 +18,15 @@ impl Script {
         self.steps.iter().flatten()
     }
 
+    /// The same, without the times that new files get.
+    pub(super) fn without_times(&self) -> Self {
+        let without = |transition: &Transition| match transition {
+            Transition::File(file) => Transition::File(file.without_time()),
+            other => other.clone(),
+        };
+        Self { steps: self.steps.iter().map(|step| step.iter().map(without).collect()).collect() }
+    }
+
     /// How many there are.
     pub fn len(&self) -> usize {
         self.steps.iter().map(Vec::len).sum()

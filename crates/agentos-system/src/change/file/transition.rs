@@ -47,6 +47,15 @@ impl FileTransition {
         removes.then_some(&self.place)
     }
 
+    /// The same, without the time that a new file gets.
+    pub(crate) fn without_time(&self) -> Self {
+        let mut without = self.clone();
+        if let FileState::File { content, .. } = &mut without.to {
+            content.modified = None;
+        }
+        without
+    }
+
     /// Of a regular file that it deletes: its size in bytes, and whether another name of it is left.
     pub(crate) fn deletes_file(&self) -> Option<(u64, bool)> {
         match (&self.from, &self.to) {
