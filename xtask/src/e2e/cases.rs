@@ -27,6 +27,8 @@ pub(crate) fn cases(machine: &Machine, newest: u64) -> Vec<Case> {
     let mut cases = of_the_machine(machine, newest);
     cases.extend(of_memory_and_services(machine));
     cases.extend(of_changes(machine));
+    cases.extend(of_previews(machine));
+    cases.extend(of_questions());
     cases
 }
 
@@ -171,19 +173,6 @@ fn of_memory_and_services(machine: &Machine) -> Vec<Case> {
 /// What the person asks to be changed, and decides on: one change that waits and is approved, one that is denied, and one
 /// that is taken back.
 fn of_changes(machine: &Machine) -> Vec<Case> {
-    let waits = |number: u64| {
-        vec![
-            "waits for your yes; nothing is changed yet".to_owned(),
-            format!("agentctl approvals approve {number}"),
-        ]
-    };
-    let asked = || {
-        vec![
-            ("change.requested", "\"reason\":\"You asked me".to_owned()),
-            ("change.planned", String::new()),
-            ("change.waiting", String::new()),
-        ]
-    };
     let (word, note) = (&machine.word, machine.note());
     vec![
         Case {
@@ -242,6 +231,30 @@ fn of_changes(machine: &Machine) -> Vec<Case> {
             holds: vec!["Change 1 is undone".to_owned(), "Change 3 took it back".to_owned()],
             records: Vec::new(),
         },
+    ]
+}
+
+/// What the person is told of a change that waits.
+fn waits(number: u64) -> Vec<String> {
+    vec![
+        "waits for your yes; nothing is changed yet".to_owned(),
+        format!("agentctl approvals approve {number}"),
+    ]
+}
+
+/// What is on the record of it then.
+fn asked() -> Vec<(&'static str, String)> {
+    vec![
+        ("change.requested", "\"reason\":\"You asked me".to_owned()),
+        ("change.planned", String::new()),
+        ("change.waiting", String::new()),
+    ]
+}
+
+/// What a command would do, seen first: one that is approved and taken back, one that is denied.
+fn of_previews(machine: &Machine) -> Vec<Case> {
+    let word = &machine.word;
+    vec![
         Case {
             person: &[],
             say: format!("Preview mkdir {0} && echo {word} >{0}/note", machine.previewed_folder().display()),
@@ -278,6 +291,12 @@ fn of_changes(machine: &Machine) -> Vec<Case> {
             holds: vec!["Change 4 is undone".to_owned()],
             records: Vec::new(),
         },
+    ]
+}
+
+/// A file that a rule asks about: read once the person allows it.
+fn of_questions() -> Vec<Case> {
+    vec![
         Case {
             person: &[],
             say: format!("Read the file {KEPT}"),

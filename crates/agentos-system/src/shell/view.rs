@@ -8,8 +8,8 @@ use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
 use agentos_api::query::path::encode;
 use agentos_cell::{How, MOST_OVERLAYS, Mounted, Outcome};
 use rustix::fs::{
-    AtFlags, CWD, FileType, Mode, OFlags, ResolveFlags, Statx, StatxFlags, openat, openat2, readlinkat,
-    statx, unlinkat,
+    AtFlags, CWD, FileType, Mode, OFlags, ResolveFlags, Statx, StatxFlags, XattrFlags, fremovexattr,
+    fsetxattr, openat, openat2, readlinkat, statx, unlinkat,
 };
 use rustix::io::Errno;
 
@@ -65,6 +65,8 @@ pub(crate) struct View {
     pub(crate) overlays: Vec<Overlay>,
     /// What it does not show as it is, in sentences.
     pub(crate) left_out: Vec<String>,
+    /// Extended attributes of the kind `user.*` stay with a file that is written (tmpfs has them since Linux 6.6).
+    pub(crate) keeps_user_attributes: bool,
 }
 
 /// A file system of the machine with the layer above it.
@@ -208,7 +210,8 @@ impl View {
         if overlays.first().is_none_or(|overlay| overlay.point != b"/") || descriptors.next().is_some() {
             return Err(Errno::PROTO);
         }
-        Ok(Self { scratch, overlays, left_out })
+        let keeps_user_attributes = keeps_user_attributes(&scratch);
+        Ok(Self { scratch, overlays, left_out, keeps_user_attributes })
     }
 
     /// The root of what the command sees.
@@ -322,6 +325,13 @@ fn is_number(file: &OwnedFd, inode: u64) -> bool {
 pub(super) fn attributes(file: &OwnedFd) -> Result<Statx, Errno> {
     let flags = AtFlags::EMPTY_PATH | AtFlags::NO_AUTOMOUNT;
     statx(file, c"", flags, StatxFlags::BASIC_STATS | StatxFlags::MNT_ID)
+}
+
+/// Whether a file system in memory has attributes of the kind `user.*`.
+fn keeps_user_attributes(scratch: &OwnedFd) -> bool {
+    let name = "user.agentos";
+    let kept = fsetxattr(scratch, name, b"", XattrFlags::CREATE).is_ok();
+    kept && fremovexattr(scratch, name).is_ok()
 }
 
 /// The device number of files that the machine does not have: one is made, and is gone again.

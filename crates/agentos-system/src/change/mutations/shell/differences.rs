@@ -73,6 +73,7 @@ fn things(number: u64) -> String {
 pub(super) struct Differences<'d, 'p> {
     planner: &'d mut Planner<'p>,
     overlay: &'d Overlay,
+    keeps_user_attributes: bool,
     /// What changed on the machine after this moment was changed by somebody else.
     begun: (i64, u64),
     /// The first name of each written file.
@@ -110,6 +111,7 @@ impl<'d, 'p> Differences<'d, 'p> {
                 planner,
                 overlay,
                 begun,
+                keeps_user_attributes: view.keeps_user_attributes,
                 names: HashMap::new(),
                 counts: std::mem::take(&mut counts),
             };
@@ -175,7 +177,10 @@ impl<'d, 'p> Differences<'d, 'p> {
         written: &Stat,
     ) -> Result<(), ChangeError> {
         let mut before = self.before(place)?;
-        let after = self.after(folder, name, place, written)?;
+        let mut after = self.after(folder, name, place, written)?;
+        if !self.keeps_user_attributes {
+            keep_user_attributes(&before, &mut after);
+        }
         let is_folder = |state: &FileState| matches!(state, FileState::Folder { .. });
         if before != FileState::Absent && is_folder(&before) != is_folder(&after) {
             self.delete(place)?;
@@ -307,6 +312,14 @@ impl<'d, 'p> Differences<'d, 'p> {
     }
 }
 
+/// Gives what is there afterwards the attributes of the kind `user.*` that it has now: that they are gone is the view's doing.
+fn keep_user_attributes(before: &FileState, after: &mut FileState) {
+    let (Some(before), Some(after)) = (before.attributes(), after.attributes_mut()) else { return };
+    for (name, value) in before.extended.iter().filter(|(name, _)| name.starts_with("user.")) {
+        after.extended.entry(name.clone()).or_insert_with(|| value.clone());
+    }
+}
+
 /// What is below the folder on the machine is not seen through it.
 fn is_opaque(folder: &OwnedFd) -> bool {
     let mut value = [0; 1];
@@ -324,4 +337,35 @@ fn names(folder: &OwnedFd) -> Result<Vec<CString>, Errno> {
     }
     names.sort();
     Ok(names)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::change::file::Attributes;
+
+    #[test]
+    fn attributes_that_the_view_cannot_have_stay() {
+        let folder = |names: &[&str]| {
+            let mut attributes = Attributes::new(0o755);
+            attributes.extended.extend(names.iter().map(|name| ((*name).to_owned(), "eA==".to_owned())));
+            FileState::Folder { attributes }
+        };
+        let mut after = folder(&["security.capability"]);
+        keep_user_attributes(&folder(&["user.kept", "trusted.other"]), &mut after);
+        assert_eq!(after, folder(&["security.capability", "user.kept"]));
+        let mut gone = FileState::Absent;
+        keep_user_attributes(&folder(&["user.kept"]), &mut gone);
+        assert_eq!(gone, FileState::Absent);
+    }
+
+    #[test]
+    fn counts_are_said_in_words() {
+        let counts = Counts { made: 1, deleted: 3, deleted_bytes: 10, ..Counts::default() };
+        assert_eq!(
+            counts.parts().join(", "),
+            "makes 1 file or folder, deletes 3 files and folders (10 bytes of content, of no file another name is left)"
+        );
+        assert!(Counts::default().parts().is_empty() && Counts::default().left_out().is_none());
+    }
 }
