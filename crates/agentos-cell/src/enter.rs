@@ -17,7 +17,7 @@ use rustix::thread::{
 use seccompiler::BpfProgram;
 
 use crate::command::{Command, Word};
-use crate::filter::filters;
+use crate::programs;
 
 /// What is left of the capabilities.
 const LEFT: CapabilitySet =
@@ -32,10 +32,10 @@ const FAILED: u8 = 125;
 pub fn enter() -> ExitCode {
     let Ok(socket) = std::io::stdin().as_fd().try_clone_to_owned() else { return ExitCode::from(FAILED) };
     let mut socket = UnixStream::from(socket);
-    match Command::receive(&mut socket)
-        .map_err(|error| error.to_string())
-        .and_then(|command| run(&command, &socket))
-    {
+    match Command::receive(&mut socket).map_err(|error| error.to_string()).and_then(|command| {
+        let filters = programs::receive(&mut socket).map_err(failed("the filters"))?;
+        run(&command, &socket, &filters)
+    }) {
         Ok(status) => ExitCode::from(status),
         Err(reason) => {
             say(&socket, Word::Failed, &reason);
@@ -58,8 +58,7 @@ fn failed<E: std::fmt::Display>(what: &'static str) -> impl FnOnce(E) -> String 
 }
 
 /// In the process that agentd started: makes the namespaces, starts the first process in them, waits for it.
-fn run(command: &Command, socket: &UnixStream) -> Result<u8, String> {
-    let filters = filters()?;
+fn run(command: &Command, socket: &UnixStream, filters: &[BpfProgram; 3]) -> Result<u8, String> {
     // SAFETY: no descriptor table is shared with another thread: there is none, and CLONE_FILES is not asked for.
     unsafe {
         rustix::thread::unshare_unsafe(UnshareFlags::NEWNS | UnshareFlags::NEWIPC | UnshareFlags::NEWPID)
@@ -68,7 +67,7 @@ fn run(command: &Command, socket: &UnixStream) -> Result<u8, String> {
     make_mounts_read_only()?;
     match fork()? {
         Some(first) => wait_for(first),
-        None => std::process::exit(first(command, socket, &filters).into()),
+        None => std::process::exit(first(command, socket, filters).into()),
     }
 }
 

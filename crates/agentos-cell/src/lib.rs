@@ -19,7 +19,11 @@ mod command;
 mod enter;
 pub mod filter;
 mod listener;
+pub mod programs;
 
 pub use command::{Command, CommandError, Confinement, MOST_BYTES, Word};
 pub use enter::enter;
 pub use listener::{Listener, Notification};
+
+/// The argument by which agentd knows, when it starts, that it is to [`enter`] and nothing else.
+pub const ARGUMENT: &str = "--cell";

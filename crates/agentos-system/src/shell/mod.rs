@@ -20,6 +20,7 @@ use agentos_api::query::shell::Refused;
 use agentos_cell::{Listener, Word};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
 use crate::QueryError;
 use crate::files::Protected;
@@ -82,6 +83,7 @@ pub(crate) fn run(asked: Asked) -> Result<Ended, QueryError> {
     let mut outputs = Outputs::of(&mut cell.0, asked.keep)
         .ok_or_else(|| failed(std::io::Error::other("it has no outputs")))?;
     asked.command.send(&mut socket).map_err(|error| QueryError::invalid("command", error.to_string()))?;
+    agentos_cell::programs::send(&mut socket).map_err(failed)?;
     let Some(listener) = listener(&socket, begun + SET_UP).map_err(failed)? else {
         return Err(not_closed(sentence(&socket).as_ref()));
     };
@@ -177,18 +179,11 @@ struct Cell(Child);
 impl Cell {
     /// Its exit status, once its outputs are closed; none where it has not ended in time.
     fn status(&mut self, deadline: Instant) -> std::io::Result<Option<u8>> {
-        // It ends now: a pause that starts short keeps the common case fast.
-        let mut pause = Duration::from_micros(50);
-        loop {
-            if let Some(status) = self.0.try_wait()? {
-                return Ok(status.code().and_then(|code| u8::try_from(code).ok()));
-            }
-            if Instant::now() >= deadline {
-                return Ok(None);
-            }
-            std::thread::sleep(pause);
-            pause = (pause * 2).min(Duration::from_millis(20));
+        let handle = pidfd_open(Pid::from_child(&self.0), PidfdFlags::empty())?;
+        if !wait(handle.as_fd(), deadline.saturating_duration_since(Instant::now()))? {
+            return Ok(None);
         }
+        Ok(self.0.try_wait()?.and_then(|status| status.code()).and_then(|code| u8::try_from(code).ok()))
     }
 }
 
