@@ -42,7 +42,7 @@ pub(crate) fn receive(socket: &mut impl Read) -> Result<[BpfProgram; PROGRAMS], 
         }
         let mut bytes = vec![0; length * INSTRUCTION];
         socket.read_exact(&mut bytes)?;
-        program.extend(bytes.as_chunks().0.iter().map(decoded));
+        program.extend(bytes.as_chunks().0.iter().copied().map(decoded));
     }
     Ok(programs)
 }
@@ -61,8 +61,8 @@ fn encoded(programs: &[BpfProgram]) -> Vec<u8> {
     bytes
 }
 
-fn decoded(bytes: &[u8; INSTRUCTION]) -> sock_filter {
-    let [code, code2, jt, jf, k @ ..] = *bytes;
+fn decoded(bytes: [u8; INSTRUCTION]) -> sock_filter {
+    let [code, code2, jt, jf, k @ ..] = bytes;
     sock_filter { code: u16::from_ne_bytes([code, code2]), jt, jf, k: u32::from_ne_bytes(k) }
 }
 
