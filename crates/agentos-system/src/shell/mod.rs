@@ -5,14 +5,13 @@
 //! path that may be exchanged.
 
 mod bus;
+mod cells;
 mod output;
 mod resolve;
 mod supervisor;
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
-use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -20,11 +19,12 @@ use agentos_api::query::shell::Refused;
 use agentos_cell::{Listener, Word};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
-use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
 use crate::QueryError;
 use crate::files::Protected;
 use crate::machine::Viewer;
+use cells::Begun;
+pub(crate) use cells::Cells;
 pub(crate) use output::{Captured, Outputs};
 use supervisor::Supervisor;
 
@@ -32,21 +32,10 @@ use supervisor::Supervisor;
 const SET_UP: Duration = Duration::from_secs(10);
 /// Longest sentence that a cell says, in bytes.
 const LONGEST_SENTENCE: usize = 4096;
-/// What commands find: programs of the machine's, and words in English.
-const ENVIRONMENT: [(&str, &str); 6] = [
-    ("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"),
-    ("HOME", "/root"),
-    ("USER", "root"),
-    ("LC_ALL", "C.UTF-8"),
-    ("TERM", "dumb"),
-    // Programs that page or ask would wait for somebody.
-    ("PAGER", "cat"),
-];
-
 /// A command that is to run.
 pub(crate) struct Asked {
-    /// How a cell is started: agentd itself, and the argument that makes a cell of it.
-    pub(crate) cell: Vec<PathBuf>,
+    /// Where its cell comes from.
+    pub(crate) cells: Arc<Cells>,
     /// What runs in it.
     pub(crate) command: agentos_cell::Command,
     /// How long.
@@ -78,8 +67,7 @@ pub(crate) fn run(asked: Asked) -> Result<Ended, QueryError> {
     let failed =
         |source: std::io::Error| QueryError::Io { what: "the cell of the command".to_owned(), source };
     let begun = Instant::now();
-    let (mut socket, theirs) = UnixStream::pair().map_err(failed)?;
-    let mut cell = start(&asked.cell, theirs.into()).map_err(failed)?;
+    let Begun { mut cell, mut socket } = asked.cells.take().map_err(failed)?;
     let mut outputs = Outputs::of(&mut cell.0, asked.keep)
         .ok_or_else(|| failed(std::io::Error::other("it has no outputs")))?;
     asked.command.send(&mut socket).map_err(|error| QueryError::invalid("command", error.to_string()))?;
@@ -89,31 +77,20 @@ pub(crate) fn run(asked: Asked) -> Result<Ended, QueryError> {
     };
     let deadline = Instant::now() + asked.time;
     let supervisor = Supervisor::start(listener, asked.viewer, asked.protected, deadline).map_err(failed)?;
+    // Beside the command, and not by this thread, for which its outputs wait.
+    let cells = asked.cells;
+    let next = std::thread::Builder::new().name("next cell".to_owned()).spawn(move || cells.prepare());
     let in_time = outputs.drain(deadline).map_err(failed)?;
     let status = if in_time { cell.status(deadline).map_err(failed)? } else { None };
     // Its first process ends with it, and all others with that one.
     drop(cell);
     let refused = supervisor.end();
+    let _ = next.map(std::thread::JoinHandle::join);
     if let Some((Word::NotStarted, reason)) = sentence(&socket) {
         return Err(QueryError::invalid("command", reason));
     }
     let (stdout, stderr) = outputs.into_captured();
     Ok(Ended { status, stdout, stderr, refused, took: begun.elapsed() })
-}
-
-fn start(cell: &[PathBuf], socket: OwnedFd) -> std::io::Result<Cell> {
-    let (program, arguments) =
-        cell.split_first().ok_or_else(|| std::io::Error::other("no program makes cells here"))?;
-    Command::new(program)
-        .args(arguments)
-        .env_clear()
-        .envs(ENVIRONMENT)
-        .current_dir("/")
-        .stdin(Stdio::from(socket))
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .map(Cell)
 }
 
 fn not_closed(said: Option<&(Word, String)>) -> QueryError {
@@ -171,26 +148,4 @@ fn wait(descriptor: std::os::fd::BorrowedFd<'_>, left: Duration) -> std::io::Res
 
 fn timespec(left: Duration) -> Timespec {
     Timespec { tv_sec: left.as_secs().try_into().unwrap_or(i64::MAX), tv_nsec: left.subsec_nanos().into() }
-}
-
-/// A cell that was started: it is killed when it is dropped, and with it all that runs in it.
-struct Cell(Child);
-
-impl Cell {
-    /// Its exit status, once its outputs are closed; none where it has not ended in time.
-    fn status(&mut self, deadline: Instant) -> std::io::Result<Option<u8>> {
-        let handle = pidfd_open(Pid::from_child(&self.0), PidfdFlags::empty())?;
-        if !wait(handle.as_fd(), deadline.saturating_duration_since(Instant::now()))? {
-            return Ok(None);
-        }
-        Ok(self.0.try_wait()?.and_then(|status| status.code()).and_then(|code| u8::try_from(code).ok()))
-    }
-}
-
-impl Drop for Cell {
-    fn drop(&mut self) {
-        // One that has ended and was waited for is left alone by the standard library.
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
 }
