@@ -37,6 +37,7 @@ impl Read for Shell {
             stdout: said(&ended.stdout, &viewer),
             stderr: said(&ended.stderr, &viewer),
             refused: ended.refused,
+            limits: ended.limits,
             milliseconds: u64::try_from(ended.took.as_millis()).unwrap_or(u64::MAX),
         })
     }

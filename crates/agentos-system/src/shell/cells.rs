@@ -6,12 +6,16 @@
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
+use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
+
+use super::cgroup::Groups;
+use super::limits::Bound;
 
 /// What commands find: programs of the machine's, and words in English.
 const ENVIRONMENT: [(&str, &str); 6] = [
@@ -29,6 +33,8 @@ const ENVIRONMENT: [(&str, &str); 6] = [
 pub(crate) struct Cells {
     /// How one is started: agentd itself, and the argument that makes a cell of it.
     program: Vec<PathBuf>,
+    /// Where they are kept within their limits by the kernel.
+    groups: Option<Arc<Groups>>,
     spare: Mutex<Option<Begun>>,
 }
 
@@ -41,8 +47,10 @@ pub(super) struct Begun {
 }
 
 impl Cells {
+    /// Where there is a program, this process takes itself for the one that runs commands, and its control group for its own.
     pub(crate) fn new(program: Vec<PathBuf>) -> Self {
-        Self { program, spare: Mutex::new(None) }
+        let groups = if program.is_empty() { None } else { Groups::divide() };
+        Self { program, groups, spare: Mutex::new(None) }
     }
 
     /// The one that waits, or a new one.
@@ -79,15 +87,16 @@ impl Cells {
             .stdin(Stdio::from(OwnedFd::from(theirs)))
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
-            .spawn()
-            .map(Cell)?;
+            .spawn()?;
+        let bound = Bound::of(&cell, self.groups.as_ref());
+        let cell = Cell(cell, bound);
         Ok(Begun { cell, socket })
     }
 }
 
 /// A cell that was started: it is killed when it is dropped, and with it all that runs in it.
 #[derive(Debug)]
-pub(super) struct Cell(pub(super) Child);
+pub(super) struct Cell(pub(super) Child, pub(super) Bound);
 
 impl Cell {
     /// Its exit status, once its outputs are closed; none where it has not ended in time.
@@ -96,7 +105,10 @@ impl Cell {
         if !super::wait(handle.as_fd(), deadline.saturating_duration_since(Instant::now()))? {
             return Ok(None);
         }
-        Ok(self.0.try_wait()?.and_then(|status| status.code()).and_then(|code| u8::try_from(code).ok()))
+        let status = self.0.try_wait()?;
+        let code =
+            status.and_then(|status| status.code().or_else(|| status.signal().map(|signal| 128 + signal)));
+        Ok(code.and_then(|code| u8::try_from(code).ok()))
     }
 }
 

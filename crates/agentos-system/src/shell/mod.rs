@@ -6,16 +6,19 @@
 
 mod bus;
 mod cells;
+mod cgroup;
+mod limits;
 mod output;
 mod resolve;
 mod supervisor;
+mod watch;
 
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use agentos_api::query::shell::Refused;
+use agentos_api::query::shell::{Limits, Refused};
 use agentos_cell::{Listener, Word};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
@@ -55,6 +58,7 @@ pub(crate) struct Ended {
     pub(crate) stdout: Captured,
     pub(crate) stderr: Captured,
     pub(crate) refused: Vec<Refused>,
+    pub(crate) limits: Limits,
     pub(crate) took: Duration,
 }
 
@@ -77,20 +81,23 @@ pub(crate) fn run(asked: Asked) -> Result<Ended, QueryError> {
     };
     let deadline = Instant::now() + asked.time;
     let supervisor = Supervisor::start(listener, asked.viewer, asked.protected, deadline).map_err(failed)?;
+    let watch = cell.1.watch(&cell.0);
     // Beside the command, and not by this thread, for which its outputs wait.
     let cells = asked.cells;
     let next = std::thread::Builder::new().name("next cell".to_owned()).spawn(move || cells.prepare());
     let in_time = outputs.drain(deadline).map_err(failed)?;
     let status = if in_time { cell.status(deadline).map_err(failed)? } else { None };
+    let mut refused = cell.1.exceeded(watch);
+    let limits = cell.1.told();
     // Its first process ends with it, and all others with that one.
     drop(cell);
-    let refused = supervisor.end();
+    refused.extend(supervisor.end());
     let _ = next.map(std::thread::JoinHandle::join);
     if let Some((Word::NotStarted, reason)) = sentence(&socket) {
         return Err(QueryError::invalid("command", reason));
     }
     let (stdout, stderr) = outputs.into_captured();
-    Ok(Ended { status, stdout, stderr, refused, took: begun.elapsed() })
+    Ok(Ended { status, stdout, stderr, refused, limits, took: begun.elapsed() })
 }
 
 fn not_closed(said: Option<&(Word, String)>) -> QueryError {
