@@ -13,8 +13,8 @@ pub struct Shell;
 
 /// Most words of a command.
 pub const MAX_WORDS: usize = 10_000;
-/// Most bytes of all words of a command together.
-pub const MAX_COMMAND_BYTES: usize = 256 << 10;
+/// Most bytes of a command, as it is written in JSON: it is recorded whole, and an event has room for little more.
+pub const MAX_COMMAND_BYTES: usize = 60_000;
 
 /// Which command, and how long it may take.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]

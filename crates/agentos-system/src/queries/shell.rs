@@ -54,11 +54,14 @@ fn words(args: &Args) -> Result<Vec<String>, QueryError> {
         (Some(_), _) => return Err(QueryError::invalid("words", "not together with command")),
     };
     let field = if args.command.is_some() { "command" } else { "words" };
-    let bytes: usize = words.iter().map(String::len).sum();
+    let bytes = serde_json::to_vec(&words).map_or(usize::MAX, |text| text.len());
     if words.len() > MAX_WORDS || bytes > MAX_COMMAND_BYTES {
         return Err(QueryError::invalid(
             field,
-            format!("is {} words of {bytes} bytes; at most {MAX_WORDS} of {MAX_COMMAND_BYTES}", words.len()),
+            format!(
+                "is {} words, and {bytes} bytes as it would be recorded; at most {MAX_WORDS} and {MAX_COMMAND_BYTES}",
+                words.len()
+            ),
         ));
     }
     if words.iter().any(|word| word.contains('\0')) {

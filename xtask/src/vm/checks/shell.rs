@@ -96,6 +96,6 @@ pub(super) fn takes_no_more_than_it_may(ask: &Ask, guest: &Guest) -> Result<()> 
     // A unit whose group is divided starts anew, and what an agentd that was killed has left is gone.
     guest.shell("systemctl kill -s KILL agentd.service; systemctl restart agentd.service")?;
     expect(guest.shell("systemctl is-active agentd.service")?.trim() == "active", "it starts anew", &())?;
-    let answer = ask.query::<Shell>(&json!({ "command": "cat /proc/self/cgroup" }))?;
-    expect(answer.stdout.content.contains("/agentd.service/command-"), "a group of its own", &answer)
+    let answer = guest.run(&["agentctl", "query", "shell", "command=cat /proc/self/cgroup", "--json"])?;
+    expect(answer.contains("/agentd.service/command-"), "a group of its own", &answer)
 }
