@@ -5,6 +5,9 @@ use std::path::{Path, PathBuf};
 
 use super::Daemon;
 
+/// Threads that tokio may have kept since for work that blocks: each is used once in ten seconds, so none of them ends.
+const POOL: usize = 10;
+
 /// What there is of a daemon.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Left {
@@ -39,15 +42,25 @@ impl Left {
         }
     }
 
-    /// Nothing is there that was not there before, and the same number of what comes and goes at most.
-    pub(crate) fn is_no_more_than(&self, before: &Self) -> bool {
-        self.descriptors <= before.descriptors
-            && self.threads <= before.threads
-            && self.processes <= before.processes
-            && self.namespaces.is_subset(&before.namespaces)
-            && self.mounts == before.mounts
-            && self.groups <= before.groups
-            && self.files.is_subset(&before.files)
+    /// What is there that was not there before, or more of what comes and goes.
+    pub(crate) fn beside(&self, before: &Self) -> Vec<String> {
+        let mut more = Vec::new();
+        for (what, now, then) in [
+            ("descriptors", self.descriptors, before.descriptors),
+            ("threads", self.threads, before.threads + POOL),
+            ("processes", self.processes, before.processes),
+            ("groups", self.groups, before.groups),
+        ] {
+            if now > then {
+                more.push(format!("{what}: {now}, not {then}"));
+            }
+        }
+        more.extend(self.namespaces.difference(&before.namespaces).cloned());
+        more.extend(self.files.difference(&before.files).map(|file| file.display().to_string()));
+        if self.mounts != before.mounts {
+            more.push(self.mounts.clone());
+        }
+        more
     }
 }
 
