@@ -133,14 +133,14 @@ fn limits_are_kept(machine: &Machine) -> Result<String> {
 fn commands_are_limited(machine: &Machine) -> Result<String> {
     let observe = |command: &str| -> Result<serde_json::Value> {
         let argument = format!("command={command}");
-        let said = machine.run(&["/usr/bin/agentctl", "query", "shell", &argument, "--json"])?;
+        let words = ["/usr/bin/agentctl", "query", "shell", &argument, "time_limit_seconds=25", "--json"];
+        let said = machine.run(&words)?;
         Ok(serde_json::from_str(&said)?)
     };
     let plain = observe("true")?;
     ensure!(plain["limits"]["kept_by"] == "kernel", "the kernel keeps no limits: {plain}");
     let part = plain["limits"]["memory_bytes"].as_u64().unwrap_or(0) / 2;
-    let eaters =
-        format!("for i in 1 2 3; do head -c {part} /dev/zero | tail -c {part} >/dev/null & done; wait");
+    let eaters = format!("for i in 1 2 3; do perl -e '$x = \"a\" x {part}; sleep 20' & done; wait");
     for (command, limit) in [("f() { f | f & f; }; f", "processes"), (eaters.as_str(), "memory_bytes")] {
         let answer = observe(command)?;
         let told = answer["refused"].as_array().is_some_and(|refused| {
@@ -150,7 +150,10 @@ fn commands_are_limited(machine: &Machine) -> Result<String> {
     }
     // Its group is divided now, and systemd starts processes for it all the same.
     machine.shell("systemctl reload agentd.service && systemctl restart agentd.service")?;
-    ensure!(observe("true")?["limits"]["kept_by"] == "kernel", "the kernel keeps no limits after a new start");
+    ensure!(
+        observe("true")?["limits"]["kept_by"] == "kernel",
+        "the kernel keeps no limits after a new start"
+    );
     let left = machine.shell("ls -d /sys/fs/cgroup/system.slice/agentd.service/command-* | wc -l")?;
     ensure!(left.trim() == "1", "{left} groups are left, not that of the next command alone");
     Ok(String::new())

@@ -14,12 +14,12 @@ use std::time::{Duration, Instant};
 use agentos_api::query::path::AbsolutePath;
 use rustix::fs::{AtFlags, CWD, Statx, StatxFlags, statx};
 
-use super::protected::is_below;
+use super::protected::{Protected, is_below};
 use super::rules::{Kept, Node};
 use super::{Located, device};
-use crate::QueryError;
 use crate::procfs::mountinfo::{self, Mount};
 use crate::procfs::read;
+use crate::{QueryError, Viewer};
 
 /// How long what was found is used.
 const FRESH: Duration = Duration::from_millis(20);
@@ -60,6 +60,22 @@ impl Known {
         }
     }
 
+    /// Finds out now what a viewer's files will be judged by. What goes wrong is found again for the first file.
+    pub(crate) fn prepare(&mut self, protected: &Protected, viewer: &Viewer) {
+        protected.look(self);
+        if let Some(rules) = &viewer.rules
+            && self.mounts().is_ok()
+        {
+            self.at(rules.kept(), None);
+        }
+    }
+
+    /// What is at the places that `kept` stands for. The mounts are known.
+    fn at(&mut self, kept: &Kept, key: Option<(u32, u32)>) -> &Result<Places, TooMany> {
+        let Self { mounts, places, .. } = self;
+        places.entry(key).or_insert_with(|| Places::find(kept, mounts, key))
+    }
+
     /// The mounts of this machine.
     ///
     /// # Errors
@@ -80,9 +96,7 @@ impl Known {
         self.mounts()?;
         let own = device(&file.attributes);
         let key = self.mounts.iter().any(|mount| is_remote(mount) && number(mount) == own).then_some(own);
-        let Self { mounts, places, .. } = self;
-        let places = places.entry(key).or_insert_with(|| Places::find(kept, mounts, key));
-        places.as_ref().map(|places| places.names(file)).map_err(|TooMany| too_many(file))
+        self.at(kept, key).as_ref().map(|places| places.names(file)).map_err(|TooMany| too_many(file))
     }
 
     /// What `find` finds of the protected folders.

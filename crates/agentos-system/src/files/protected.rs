@@ -29,12 +29,17 @@ impl Protected {
         Self { roots }
     }
 
+    /// What is at the protected folders' paths.
+    pub(super) fn look<'a>(&self, known: &'a mut Known) -> &'a [Option<Located>] {
+        known.roots(|| self.roots.iter().map(|root| find(root)).collect())
+    }
+
     /// Refuses a file that is protected.
     ///
     /// # Errors
     /// [`QueryError::Forbidden`].
     pub(crate) fn check(&self, file: &Located, known: &mut Known) -> Result<(), QueryError> {
-        let found = known.roots(|| self.roots.iter().map(|root| find(root)).collect());
+        let found = self.look(known);
         for (root, found) in self.roots.iter().zip(found) {
             let hidden = is_below(&file.path, root.as_os_str().as_bytes())
                 || found.as_ref().is_some_and(|root| is_below(&file.path, &root.path) || holds(root, file));

@@ -24,7 +24,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
 
 use crate::QueryError;
-use crate::files::Protected;
+use crate::files::{Known, Protected};
 use crate::machine::Viewer;
 use cells::Begun;
 pub(crate) use cells::Cells;
@@ -76,11 +76,15 @@ pub(crate) fn run(asked: Asked) -> Result<Ended, QueryError> {
         .ok_or_else(|| failed(std::io::Error::other("it has no outputs")))?;
     asked.command.send(&mut socket).map_err(|error| QueryError::invalid("command", error.to_string()))?;
     agentos_cell::programs::send(&mut socket).map_err(failed)?;
+    // While the cell is closed there is time for what its first files would wait for.
+    let mut known = Known::default();
+    known.prepare(&asked.protected, &asked.viewer);
     let Some(listener) = listener(&socket, begun + SET_UP).map_err(failed)? else {
         return Err(not_closed(sentence(&socket).as_ref()));
     };
     let deadline = Instant::now() + asked.time;
-    let supervisor = Supervisor::start(listener, asked.viewer, asked.protected, deadline).map_err(failed)?;
+    let supervisor =
+        Supervisor::start(listener, asked.viewer, asked.protected, known, deadline).map_err(failed)?;
     let watch = cell.1.watch(&cell.0);
     // Beside the command, and not by this thread, for which its outputs wait.
     let cells = asked.cells;

@@ -64,11 +64,11 @@ impl Supervisor {
         listener: Listener,
         viewer: Viewer,
         protected: Arc<Protected>,
+        known: Known,
         deadline: Instant,
     ) -> std::io::Result<Self> {
         let (over, told) = mpsc::channel();
         let thread = std::thread::Builder::new().name("shell".to_owned()).spawn(move || {
-            let known = Known::default();
             let (namespace, refused, relays) = (None, Vec::new(), Vec::new());
             let mut answering =
                 Answering { listener, viewer, protected, known, deadline, namespace, refused, relays };
