@@ -34,6 +34,7 @@ fn a_command_that_takes_all_it_can_get_is_ended_and_the_answer_says_why() {
 
     for bomb in ["f() { f | f & f; }; f", "perl -e 'fork while 1'", "while :; do sleep 8642 & done"] {
         let answer = observe(&daemon, bomb);
+        eprintln!("{bomb}: {} ms", answer["milliseconds"]);
         assert_eq!(answer["exit_status"], 137, "{bomb}: {answer:#}");
         assert_eq!(exceeded(&answer), ["limits.processes"], "{bomb}: {answer:#}");
     }
