@@ -98,7 +98,7 @@ pub struct Limits {
 pub enum KeptBy {
     /// The kernel, by a control group: it never has more.
     Kernel,
-    /// agentd, which has no control group to divide here: it looks fifty times a second, and ends a command that has more.
+    /// agentd, which has no control group to divide here: it looks a hundred times a second, and ends a command that has more.
     Agentd,
 }
 

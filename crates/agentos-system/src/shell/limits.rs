@@ -1,7 +1,7 @@
 //! How much of the machine a command may have: all its processes together.
 //!
-//! The kernel keeps that where agentd has a control group to divide ([`super::cgroup`]). Elsewhere agentd looks fifty times a
-//! second ([`super::watch`]) and ends a command that has more; besides, each process alone gets no more memory than all of
+//! The kernel keeps that where agentd has a control group to divide ([`super::cgroup`]). Elsewhere agentd looks a hundred
+//! times a second ([`super::watch`]) and ends a command that has more; besides, each process alone gets no more memory than all of
 //! them may have (`RLIMIT_DATA`, getrlimit(2)). There is no such limit on processes: `RLIMIT_NPROC` does not hold for
 //! root. Where memory runs out all the same, the kernel ends the command before anything else (`oom_score_adj`,
 //! `proc_pid_oom_score_adj(5)`).

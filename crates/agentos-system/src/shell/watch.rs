@@ -5,6 +5,7 @@
 
 use std::fs::File;
 use std::io::Read;
+use std::os::fd::OwnedFd;
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -14,9 +15,9 @@ use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal, se
 use super::limits::Limits;
 
 /// How often it looks whether there is more to look at.
-const PAUSE: Duration = Duration::from_millis(20);
+const PAUSE: Duration = Duration::from_millis(10);
 /// Every so many times it looks anyhow.
-const ANYHOW: u32 = 50;
+const ANYHOW: u32 = 100;
 /// The nice value of who comes first.
 const FIRST: i32 = -20;
 /// Processes of the machine that are looked at, at most.
@@ -58,8 +59,7 @@ impl Watch {
                 }
                 before = now;
                 if let Some(exceeded) = namespace(cell).and_then(|own| Had::by(own, limits).exceeds(limits)) {
-                    // Its first process ends with it, and all others with that one.
-                    let _ = pidfd_send_signal(&handle, Signal::KILL);
+                    kill(cell, &handle);
                     return Some(exceeded);
                 }
             }
@@ -73,6 +73,27 @@ impl Watch {
         drop(self.over);
         self.thread.join().unwrap_or_default()
     }
+}
+
+/// Ends a cell whose first process may be one among thousands that want to run: that one has to, for the kernel to end the others.
+fn kill(cell: Pid, handle: &OwnedFd) {
+    for first in children(cell) {
+        let Ok(process) = pidfd_open(first, PidfdFlags::empty()) else { continue };
+        // Only now is it known that the handle is of that process, and not of another that got its number.
+        if children(cell).contains(&first) {
+            let _ = setpriority_process(Some(first), FIRST);
+            let _ = pidfd_send_signal(&process, Signal::KILL);
+        }
+    }
+    let _ = setpriority_process(Some(cell), FIRST);
+    let _ = pidfd_send_signal(handle, Signal::KILL);
+}
+
+/// The processes that a process of one thread has started.
+fn children(process: Pid) -> Vec<Pid> {
+    let path = format!("/proc/{0}/task/{0}/children", process.as_raw_nonzero());
+    let children = text(&path).unwrap_or_default();
+    children.split_whitespace().filter_map(|child| Pid::from_raw(child.parse().ok()?)).collect()
 }
 
 /// What is cheap to know of the whole machine.
