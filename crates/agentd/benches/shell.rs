@@ -10,8 +10,12 @@ use serde_json::json;
 #[path = "../tests/common/mod.rs"]
 mod common;
 
+use common::left::{Left, memory};
+
 const ROUNDS: usize = 5;
 const TURNS: usize = 25;
+/// Commands in a row that must leave nothing.
+const MANY: usize = 10_000;
 
 fn main() {
     // `cargo test --benches` runs benchmarks too: there is nothing to check there.
@@ -36,6 +40,26 @@ fn main() {
             .collect();
         report(what, rounds, target);
     }
+    leaves_nothing(&daemon);
+}
+
+/// Runs many in a row, and compares what there is of agentd before and after.
+fn leaves_nothing(daemon: &common::Daemon) {
+    let run = |times: usize| {
+        for _ in 0..times {
+            assert_eq!(daemon.query("shell", &json!({ "words": ["true"] })).status, 200);
+        }
+    };
+    run(100);
+    let (before, memory) = (Left::of(daemon), memory(daemon, "VmRSS"));
+    let began = Instant::now();
+    run(MANY);
+    let took = began.elapsed().as_secs_f64();
+    common::eventually("nothing is left of them", || {
+        Left::of(daemon).beside(&before).is_empty().then_some(())
+    });
+    let more = common::left::memory(daemon, "VmRSS").saturating_sub(memory) >> 10;
+    println!("{MANY} in a row leave nothing; agentd has {more} KiB more ({took:.0} s)");
 }
 
 /// Runs a command in namespaces of its own, and reads what it says.

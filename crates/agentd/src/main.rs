@@ -28,6 +28,7 @@ mod terminals;
 mod work;
 mod workers;
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -55,17 +56,14 @@ struct Arguments {
     /// Take this change back, if its time to be confirmed is over: for the timer that systemd keeps for it.
     #[arg(long, value_name = "CHANGE", conflicts_with = "check_config")]
     take_back: Option<u64>,
-    /// Become a command that may read and change nothing: agentd starts itself so, with a socket as standard input.
-    #[arg(long, hide = true)]
-    cell: bool,
 }
 
 fn main() -> ExitCode {
-    let arguments = Arguments::parse();
-    // Before there is a second thread.
-    if arguments.cell {
+    // Before there is a second thread, and before anything else: a command waits for it.
+    if is_cell(std::env::args_os()) {
         return agentos_cell::enter();
     }
+    let arguments = Arguments::parse();
     let config = match Config::load(arguments.config.as_deref()) {
         Ok(config) => config,
         Err(error) => return failed(&error.into()),
@@ -88,6 +86,12 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => failed(&error),
     }
+}
+
+/// Whether agentd started itself, with [`agentos_cell::ARGUMENT`] as the only argument and a socket as standard input, to become
+/// a command.
+fn is_cell(arguments: impl Iterator<Item = OsString>) -> bool {
+    arguments.skip(1).eq([agentos_cell::ARGUMENT])
 }
 
 /// systemd keeps standard error, so a reason for not starting goes there, whole.

@@ -40,7 +40,7 @@ pub(crate) fn run(file: Option<PathBuf>, config: Config, policy: Loaded) -> Resu
     let machine = Arc::new(Machine::new(MachineOptions {
         protected: vec![state.path().to_owned(), config.policy.clone()],
         // By what runs here, not by a name that may have been given to another program since.
-        cell: vec!["/proc/self/exe".into(), "--cell".into()],
+        cell: vec!["/proc/self/exe".into(), agentos_cell::ARGUMENT.into()],
         ..MachineOptions::default()
     }));
     let policy = LivePolicy::new(policy);

@@ -14,9 +14,8 @@ use rustix::thread::{
 use seccompiler::BpfProgram;
 
 use crate::command::{Command, Confinement, Word};
-use crate::filter::filters;
 use crate::preview::enter_view;
-use crate::preview_filter;
+use crate::programs;
 use crate::send::send;
 
 /// What is left of the capabilities to a command that observes.
@@ -43,10 +42,10 @@ const FAILED: u8 = 125;
 pub fn enter() -> ExitCode {
     let Ok(socket) = std::io::stdin().as_fd().try_clone_to_owned() else { return ExitCode::from(FAILED) };
     let mut socket = UnixStream::from(socket);
-    match Command::receive(&mut socket)
-        .map_err(|error| error.to_string())
-        .and_then(|command| run(&command, &socket))
-    {
+    match Command::receive(&mut socket).map_err(|error| error.to_string()).and_then(|command| {
+        let filters = programs::receive(&mut socket).map_err(failed("the filters"))?;
+        run(&command, &socket, &filters)
+    }) {
         Ok(status) => ExitCode::from(status),
         Err(reason) => {
             say(&socket, Word::Failed, &reason);
@@ -69,13 +68,11 @@ fn failed<E: std::fmt::Display>(what: &'static str) -> impl FnOnce(E) -> String 
 }
 
 /// In the process that agentd started: makes the namespaces, starts the first process in them, waits for it.
-fn run(command: &Command, socket: &UnixStream) -> Result<u8, String> {
+fn run(command: &Command, socket: &UnixStream, filters: &[BpfProgram; 3]) -> Result<u8, String> {
     let namespaces = UnshareFlags::NEWNS | UnshareFlags::NEWIPC | UnshareFlags::NEWPID;
-    let (filters, namespaces) = match command.confinement {
-        Confinement::Observe => (filters()?, namespaces),
-        Confinement::Preview(_) => {
-            (preview_filter::filters()?, namespaces | UnshareFlags::NEWNET | UnshareFlags::NEWUTS)
-        }
+    let namespaces = match command.confinement {
+        Confinement::Observe => namespaces,
+        Confinement::Preview(_) => namespaces | UnshareFlags::NEWNET | UnshareFlags::NEWUTS,
     };
     // SAFETY: no descriptor table is shared with another thread: there is none, and CLONE_FILES is not asked for.
     unsafe { rustix::thread::unshare_unsafe(namespaces) }.map_err(failed("namespaces"))?;
@@ -84,7 +81,7 @@ fn run(command: &Command, socket: &UnixStream) -> Result<u8, String> {
     }
     match fork()? {
         Some(first) => wait_for(first),
-        None => std::process::exit(first(command, socket, &filters).into()),
+        None => std::process::exit(first(command, socket, filters).into()),
     }
 }
 

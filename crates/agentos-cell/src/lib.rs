@@ -21,6 +21,7 @@ pub mod filter;
 mod listener;
 mod preview;
 mod preview_filter;
+pub mod programs;
 mod send;
 
 pub use command::{Command, CommandError, Confinement, MOST_BYTES, Word};
@@ -28,3 +29,6 @@ pub use enter::enter;
 pub use listener::{Listener, Notification};
 pub use preview::{How, MOST_OVERLAYS, Mounted, Outcome, Preview};
 pub use send::MOST_DESCRIPTORS;
+
+/// The argument by which agentd knows, when it starts, that it is to [`enter`] and nothing else.
+pub const ARGUMENT: &str = "--cell";

@@ -14,6 +14,7 @@ use crate::guard::Guard;
 use crate::procfs::ticks::Ticks;
 use crate::queries;
 use crate::samples::Samples;
+use crate::shell::Cells;
 
 /// What the owner of a [`Machine`] decides about it.
 #[derive(Clone, Debug, Default)]
@@ -45,7 +46,7 @@ pub struct Viewer {
 #[derive(Debug)]
 pub struct Machine {
     root: PathBuf,
-    pub(crate) cell: Vec<PathBuf>,
+    pub(crate) cells: Arc<Cells>,
     pub(crate) bus: Bus,
     pub(crate) protected: Arc<Protected>,
     pub(crate) accounts: Arc<Accounts>,
@@ -61,7 +62,7 @@ impl Machine {
     pub fn new(options: MachineOptions) -> Self {
         Self {
             root: options.root,
-            cell: options.cell,
+            cells: Arc::new(Cells::new(options.cell)),
             bus: Bus::default(),
             protected: Arc::new(Protected::new(options.protected)),
             accounts: Arc::default(),

@@ -278,7 +278,7 @@ fn of_previews(machine: &Machine) -> Vec<Case> {
             records: asked(),
         },
         Case {
-            person: &["approvals", "deny", "5"],
+            person: &["approvals", "deny", "5", "--reason", "too much"],
             say: "Undo change 4".to_owned(),
             tools: &["change_undo"],
             holds: waits(6),

@@ -49,6 +49,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<()> {
     let machine = boot(&bootable, &disk)?;
     held("agentd is up before the machine is", || agentd_is_up_first(&machine))?;
     held("each control group's limit is kept", || limits_are_kept(&machine))?;
+    held("a command has no more than its control group allows", || commands_are_limited(&machine))?;
     held("it starts anew when it is told to", || machine.reboot().map(|()| String::new()))?;
 
     let mut machine = boot(&bootable, &disk)?;
@@ -126,6 +127,36 @@ fn limits_are_kept(machine: &Machine) -> Result<String> {
     let kernel = machine.shell(&format!("cat /sys/fs/cgroup{group}/memory.max"))?;
     ensure!(kernel.trim() == limit, "agentd's limit is {limit}, and the kernel's {kernel}");
     Ok(format!("; agentd's is {limit} bytes"))
+}
+
+/// With the kernel's own limits, which nspawn has only where its host does not use them itself.
+fn commands_are_limited(machine: &Machine) -> Result<String> {
+    let observe = |command: &str| -> Result<serde_json::Value> {
+        let argument = format!("command={command}");
+        let words = ["/usr/bin/agentctl", "query", "shell", &argument, "time_limit_seconds=25", "--json"];
+        let said = machine.run(&words)?;
+        Ok(serde_json::from_str(&said)?)
+    };
+    let plain = observe("true")?;
+    ensure!(plain["limits"]["kept_by"] == "kernel", "the kernel keeps no limits: {plain}");
+    let part = plain["limits"]["memory_bytes"].as_u64().unwrap_or(0) / 2;
+    let eaters = format!("for i in 1 2 3; do perl -e '$x = \"a\" x {part}; sleep 20' & done; wait");
+    for (command, limit) in [("f() { f | f & f; }; f", "processes"), (eaters.as_str(), "memory_bytes")] {
+        let answer = observe(command)?;
+        let told = answer["refused"].as_array().is_some_and(|refused| {
+            refused.iter().any(|one| one["on"].as_str() == Some(&format!("limits.{limit}")))
+        });
+        ensure!(told, "{command} was not kept from more: {answer}");
+    }
+    // Its group is divided now, and systemd starts processes for it all the same.
+    machine.shell("systemctl reload agentd.service && systemctl restart agentd.service")?;
+    ensure!(
+        observe("true")?["limits"]["kept_by"] == "kernel",
+        "the kernel keeps no limits after a new start"
+    );
+    let left = machine.shell("ls -d /sys/fs/cgroup/system.slice/agentd.service/command-* | wc -l")?;
+    ensure!(left.trim() == "1", "{left} groups are left, not that of the next command alone");
+    Ok(String::new())
 }
 
 fn goes_on(machine: &Machine, starts: usize) -> Result<String> {

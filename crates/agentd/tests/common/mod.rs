@@ -2,6 +2,8 @@
 
 #![expect(dead_code, reason = "each test file uses its part of it")]
 
+pub(crate) mod left;
+
 use std::io::{Read, Write};
 use std::os::unix::net::{UnixDatagram, UnixStream};
 use std::path::{Path, PathBuf};

@@ -13,8 +13,8 @@ pub struct Shell;
 
 /// Most words of a command.
 pub const MAX_WORDS: usize = 10_000;
-/// Most bytes of all words of a command together.
-pub const MAX_COMMAND_BYTES: usize = 256 << 10;
+/// Most bytes of a command, as it is written in JSON: it is recorded whole, and an event has room for little more.
+pub const MAX_COMMAND_BYTES: usize = 60_000;
 
 /// Which command, and how long it may take.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
@@ -61,6 +61,8 @@ pub struct Output {
     /// What it wanted to do and was kept from, the first of each once. What changes something is asked for as a change.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub refused: Vec<Refused>,
+    /// How much of the machine it could have, all its processes together.
+    pub limits: Limits,
     /// How long it took, in milliseconds.
     pub milliseconds: u64,
 }
@@ -79,12 +81,33 @@ pub struct Said {
     pub cut: bool,
 }
 
+/// How much of the machine a command can have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Limits {
+    /// Processes at once, with threads counted as such.
+    pub processes: u32,
+    /// Bytes of memory.
+    pub memory_bytes: u64,
+    /// Who keeps it within them.
+    pub kept_by: KeptBy,
+}
+
+/// Who keeps a command within its limits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum KeptBy {
+    /// The kernel, by a control group: it never has more.
+    Kernel,
+    /// agentd, which has no control group to divide here: it looks a hundred times a second, and ends a command that has more.
+    Agentd,
+}
+
 /// Something that it was kept from.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Refused {
-    /// What it wanted: `write`, `read`, `connect`.
+    /// What it wanted: `write`, `read`, `connect`, `call`, `exceed`.
     pub what: String,
-    /// Of what: a path.
+    /// Of what: a path; of `exceed` the limit.
     pub on: String,
     /// Why not.
     pub because: String,

@@ -8,7 +8,7 @@ use agentos_api::query::path::AbsolutePath;
 use super::error::ChangeError;
 use super::file::Place;
 use crate::QueryError;
-use crate::files::{Located, Protected};
+use crate::files::{Known, Located, Protected};
 use crate::machine::{Machine, Viewer};
 
 /// Folders of agentd's, with all below them.
@@ -148,7 +148,7 @@ fn by_other_names(protected: &Protected, place: &Place) -> Result<(), ChangeErro
     for place in [Some(place.clone()), place.parent()].into_iter().flatten() {
         let Ok(path) = AbsolutePath::new(place.as_bytes()) else { continue };
         match Located::find(&path) {
-            Ok(found) => protected.check(&found)?,
+            Ok(found) => protected.check(&found, &mut Known::default())?,
             Err(QueryError::NotFound { .. }) => {}
             Err(error) => return Err(error.into()),
         }

@@ -4,6 +4,7 @@
 //! descriptor, and the content is opened through it: a path that is exchanged in between changes nothing.
 
 pub(crate) mod glob;
+mod places;
 mod protected;
 mod rules;
 
@@ -20,6 +21,7 @@ use rustix::io::Errno;
 
 use crate::accounts::Accounts;
 use crate::{QueryError, Viewer};
+pub(crate) use places::Known;
 pub(crate) use protected::Protected;
 use protected::device;
 pub use rules::{Kept, Rules};
@@ -100,6 +102,19 @@ impl Located {
     /// [`QueryError::InvalidArgument`] for what is not a regular file, [`QueryError::Forbidden`] for what is kept from this
     /// viewer or from all, [`QueryError::Denied`] for what its rules keep, and what the kernel answers.
     pub(crate) fn content(&self, protected: &Protected, viewer: &Viewer) -> Result<OwnedFd, QueryError> {
+        self.content_by(protected, viewer, &mut Known::default())
+    }
+
+    /// The same, by what was found out a moment ago for another file of this viewer's.
+    ///
+    /// # Errors
+    /// As [`Located::content`].
+    pub(crate) fn content_by(
+        &self,
+        protected: &Protected,
+        viewer: &Viewer,
+        known: &mut Known,
+    ) -> Result<OwnedFd, QueryError> {
         let what = match self.kind() {
             Kind::File => None,
             Kind::Directory => Some("a directory; the query directory lists it"),
@@ -114,9 +129,9 @@ impl Located {
         }
         self.check_file_system(viewer)?;
         if !viewer.operator {
-            protected.check(self)?;
+            protected.check(self, known)?;
         }
-        self.permit(viewer)?;
+        self.permit(viewer, known)?;
         let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
         openat(CWD, link_to(&self.descriptor), flags, Mode::empty())
             .map_err(|error| QueryError::io(self.text(), error))

@@ -4,11 +4,12 @@
 //! same file system, makes another path possible; then the protected directories are searched for the file itself.
 
 use std::os::unix::ffi::OsStrExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use agentos_api::query::path::AbsolutePath;
 use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, Statx, openat};
 
+use super::places::Known;
 use super::{Located, attributes_at};
 use crate::QueryError;
 
@@ -30,23 +31,23 @@ impl Protected {
 
     /// The paths of what is protected, as far as it is there, without links in them.
     pub(crate) fn found(&self) -> Vec<Vec<u8>> {
-        let found = self.roots.iter().filter_map(|root| {
-            let path = AbsolutePath::new(root.as_os_str().as_bytes()).ok()?;
-            Some(Located::find(&path).ok()?.path)
-        });
-        found.collect()
+        self.roots.iter().filter_map(|root| Some(find(root)?.path)).collect()
+    }
+
+    /// What is at the protected folders' paths.
+    pub(super) fn look<'a>(&self, known: &'a mut Known) -> &'a [Option<Located>] {
+        known.roots(|| self.roots.iter().map(|root| find(root)).collect())
     }
 
     /// Refuses a file that is protected.
     ///
     /// # Errors
     /// [`QueryError::Forbidden`].
-    pub(crate) fn check(&self, file: &Located) -> Result<(), QueryError> {
-        for root in &self.roots {
-            let as_named = root.as_os_str().as_bytes();
-            let found = AbsolutePath::new(as_named).ok().and_then(|path| Located::find(&path).ok());
-            let hidden = is_below(&file.path, as_named)
-                || found.is_some_and(|root| is_below(&file.path, &root.path) || holds(&root, file));
+    pub(crate) fn check(&self, file: &Located, known: &mut Known) -> Result<(), QueryError> {
+        let found = self.look(known);
+        for (root, found) in self.roots.iter().zip(found) {
+            let hidden = is_below(&file.path, root.as_os_str().as_bytes())
+                || found.as_ref().is_some_and(|root| is_below(&file.path, &root.path) || holds(root, file));
             if hidden {
                 return Err(QueryError::Forbidden {
                     reason: format!(
@@ -60,13 +61,18 @@ impl Protected {
     }
 }
 
+/// What is at a protected folder's path.
+fn find(root: &Path) -> Option<Located> {
+    AbsolutePath::new(root.as_os_str().as_bytes()).ok().and_then(|path| Located::find(&path).ok())
+}
+
 /// `path` is `root` or below it, by whole components.
 pub(super) fn is_below(path: &[u8], root: &[u8]) -> bool {
     let root = root.strip_suffix(b"/").unwrap_or(root);
     path.strip_prefix(root).is_some_and(|rest| matches!(rest.first(), None | Some(b'/')))
 }
 
-pub(super) fn same_file(left: &Statx, right: &Statx) -> bool {
+fn same_file(left: &Statx, right: &Statx) -> bool {
     device(left) == device(right) && left.stx_ino == right.stx_ino
 }
 

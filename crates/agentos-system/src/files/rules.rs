@@ -5,26 +5,15 @@
 //! be read, before anything of it is.
 
 use std::collections::BTreeMap;
-use std::ffi::OsStr;
 use std::fmt;
 use std::ops::Range;
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
-use std::path::Path;
 
-use agentos_api::query::path::AbsolutePath;
-use rustix::fs::{AtFlags, CWD, Statx, StatxFlags, statx};
-
+use super::Located;
 use super::glob::Glob;
-use super::protected::{is_below, same_file};
-use super::{Located, device};
-use crate::procfs::mountinfo::{self, Mount};
-use crate::procfs::read;
+use super::places::{Known, joined};
+use super::protected::is_below;
+use crate::procfs::mountinfo::Mount;
 use crate::{QueryError, Viewer};
-
-/// Names that are looked at when patterns are compared with what is on the disk. With more, nothing is read.
-const MOST_ENTRIES: usize = 50_000;
-/// Most that is read of the list of mounts, in bytes.
-const LONGEST_MOUNTINFO: usize = 4 << 20;
 
 /// Decides about files for one caller.
 pub trait Rules: fmt::Debug + Send + Sync {
@@ -49,17 +38,17 @@ pub trait Rules: fmt::Debug + Send + Sync {
 /// is not there, never.
 #[derive(Debug, Default)]
 pub struct Kept {
-    root: Node,
+    pub(super) root: Node,
 }
 
 #[derive(Debug, Default)]
-struct Node {
+pub(super) struct Node {
     /// A pattern ends here: the file at this place is meant.
-    is_file: bool,
+    pub(super) is_file: bool,
     /// A pattern goes on with `**` here: all below this place is meant.
-    is_folder: bool,
-    named: BTreeMap<Vec<u8>, Node>,
-    wild: Vec<(String, Glob, Node)>,
+    pub(super) is_folder: bool,
+    pub(super) named: BTreeMap<Vec<u8>, Node>,
+    pub(super) wild: Vec<(String, Glob, Node)>,
 }
 
 impl Kept {
@@ -104,7 +93,7 @@ impl Node {
     }
 
     /// So much is below it that it pays to ask first whether it is there.
-    fn is_broad(&self) -> bool {
+    pub(super) fn is_broad(&self) -> bool {
         self.named.len() > 1 || !self.wild.is_empty()
     }
 }
@@ -114,14 +103,14 @@ impl Located {
     ///
     /// # Errors
     /// [`QueryError::Denied`]; [`QueryError::Unavailable`] where it cannot be found out by which names it is known.
-    pub(crate) fn permit(&self, viewer: &Viewer) -> Result<(), QueryError> {
+    pub(crate) fn permit(&self, viewer: &Viewer, known: &mut Known) -> Result<(), QueryError> {
         let Some(rules) = &viewer.rules else { return Ok(()) };
-        let names = self.names(rules.kept())?;
+        let names = self.names(rules.kept(), known)?;
         rules.judge(&names).map_err(|reason| QueryError::Denied { reason })
     }
 
     /// Every name that is known of it.
-    fn names(&self, kept: &Kept) -> Result<Vec<Vec<u8>>, QueryError> {
+    fn names(&self, kept: &Kept, known: &mut Known) -> Result<Vec<Vec<u8>>, QueryError> {
         let mut names = vec![self.path.clone()];
         if self.attributes.stx_nlink == 0
             && let Some(before) = self.path.strip_suffix(b" (deleted)")
@@ -132,11 +121,9 @@ impl Located {
         if kept.is_empty() || self.is_on_proc() {
             return Ok(names);
         }
-        let mounts = mountinfo::parse(&read("/proc/thread-self/mountinfo", LONGEST_MOUNTINFO)?);
-        names.extend(self.on_other_mounts(&mounts));
-        let mut search = Search { away: away(&mounts, self), file: self, names, left: MOST_ENTRIES };
-        search.below(&kept.root, b"")?;
-        Ok(search.names)
+        names.extend(self.on_other_mounts(known.mounts()?));
+        names.extend(known.names(kept, self)?);
+        Ok(names)
     }
 
     /// Where it is by the other mounts of its file system.
@@ -152,103 +139,9 @@ impl Located {
     }
 }
 
-/// The points of mounts on a server, or behind a program, that may not answer, where the file is not.
-fn away<'a>(mounts: &'a [Mount], file: &Located) -> Vec<&'a [u8]> {
-    let remote = [&b"nfs"[..], b"cifs", b"smb", b"ceph", b"fuse", b"9p", b"afs", b"autofs"];
-    let elsewhere = |mount: &Mount| (mount.major, mount.minor) != device(&file.attributes);
-    mounts
-        .iter()
-        .filter(|mount| elsewhere(mount) && remote.iter().any(|kind| mount.file_system.starts_with(kind)))
-        .map(|mount| mount.point.as_slice())
-        .collect()
-}
-
-/// Patterns being compared with what is on the disk, for one file.
-struct Search<'a> {
-    away: Vec<&'a [u8]>,
-    file: &'a Located,
-    /// The file's names that are known so far.
-    names: Vec<Vec<u8>>,
-    left: usize,
-}
-
-impl Search<'_> {
-    /// Looks at all places that the patterns below `node` stand for, within `place`.
-    fn below(&mut self, node: &Node, place: &[u8]) -> Result<(), QueryError> {
-        if self.away.iter().any(|point| is_below(place, point)) {
-            return Ok(());
-        }
-        // A place that is not there is no file and has none below it.
-        if node.is_file || node.is_folder || node.is_broad() {
-            let Some(found) = look(place) else { return Ok(()) };
-            if node.is_file && same_file(&found, &self.file.attributes) {
-                self.names.push(place.to_vec());
-            }
-        }
-        if node.is_folder {
-            self.add_below(place);
-        }
-        for (name, node) in &node.named {
-            self.below(node, &joined(place, name))?;
-        }
-        if !node.wild.is_empty() {
-            for name in self.names_in(place)? {
-                for (_, glob, node) in &node.wild {
-                    if glob.matches(&name) {
-                        self.below(node, &joined(place, &name))?;
-                    }
-                }
-            }
-        }
-        Ok(())
-    }
-
-    fn names_in(&mut self, folder: &[u8]) -> Result<Vec<Vec<u8>>, QueryError> {
-        let path = if folder.is_empty() { Path::new("/") } else { Path::new(OsStr::from_bytes(folder)) };
-        let entries = std::fs::read_dir(path).into_iter().flatten().flatten();
-        let names: Vec<Vec<u8>> = entries.take(self.left).map(|entry| entry.file_name().into_vec()).collect();
-        self.left -= names.len();
-        if self.left > 0 {
-            return Ok(names);
-        }
-        Err(QueryError::Unavailable {
-            code: "unavailable",
-            reason: format!(
-                "more than {MOST_ENTRIES} names are where the policy keeps files, so it cannot be told whether {} is one of them",
-                self.file.text()
-            ),
-            hint: Some("narrow the patterns of the policy, or ask on the operator's socket".into()),
-        })
-    }
-
-    /// Adds the file's name below the folder `place`, where the folder stands elsewhere than it seems.
-    fn add_below(&mut self, place: &[u8]) {
-        let Some(folder) = AbsolutePath::new(place).ok().and_then(|path| Located::find(&path).ok()) else {
-            return;
-        };
-        if folder.path != place && is_below(&self.file.path, &folder.path) {
-            let rest = self.file.path.get(folder.path.len()..).unwrap_or_default();
-            self.names.push(joined(place, rest));
-        }
-    }
-}
-
-/// What is at a place, with links followed.
-fn look(place: &[u8]) -> Option<Statx> {
-    let place = if place.is_empty() { &b"/"[..] } else { place };
-    statx(CWD, place, AtFlags::NO_AUTOMOUNT | AtFlags::STATX_DONT_SYNC, StatxFlags::BASIC_STATS).ok()
-}
-
 /// What follows `folder` in `path`, where it is in it.
 fn below<'a>(path: &'a [u8], folder: &[u8]) -> Option<&'a [u8]> {
     is_below(path, folder).then(|| path.get(folder.strip_suffix(b"/").unwrap_or(folder).len()..))?
-}
-
-/// Two parts of a path as one, with one slash between them.
-fn joined(folder: &[u8], rest: &[u8]) -> Vec<u8> {
-    let folder = folder.strip_suffix(b"/").unwrap_or(folder);
-    let rest = rest.strip_prefix(b"/").unwrap_or(rest);
-    if rest.is_empty() && !folder.is_empty() { folder.to_vec() } else { [folder, b"/", rest].concat() }
 }
 
 fn same_device(left: &Mount, right: &Mount) -> bool {

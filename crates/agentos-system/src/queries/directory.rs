@@ -12,7 +12,7 @@ use rustix::fs::{AtFlags, Dir, FileType, readlinkat};
 use crate::QueryError;
 use crate::accounts::Accounts;
 use crate::dispatch::Read;
-use crate::files::{Located, attributes_at, group, kind, octal_mode, owner};
+use crate::files::{Known, Located, attributes_at, group, kind, octal_mode, owner};
 use crate::machine::{Machine, Viewer};
 use crate::procfs::ticks::rfc3339_unix;
 
@@ -37,7 +37,7 @@ impl Read for Directory {
 
 fn list(args: &Args, viewer: &Viewer, accounts: &Accounts) -> Result<Output, QueryError> {
     let located = Located::find(&args.path)?;
-    located.permit(viewer)?;
+    located.permit(viewer, &mut Known::default())?;
     let after = args
         .after
         .as_deref()

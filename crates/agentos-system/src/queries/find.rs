@@ -18,7 +18,7 @@ use crate::QueryError;
 use crate::accounts::Accounts;
 use crate::dispatch::Read;
 use crate::files::glob::Glob;
-use crate::files::{Located, attributes_at, kind, owner};
+use crate::files::{Known, Located, attributes_at, kind, owner};
 use crate::machine::{Machine, Viewer};
 use crate::procfs::ticks::rfc3339_unix;
 use crate::queries::processes::user_number;
@@ -44,7 +44,7 @@ impl Read for Find {
         let limit = Duration::from_secs(args.time_limit_seconds.get());
         machine.guard.call(&args.path.to_string(), limit + GRACE, move || {
             let start = Located::find(&args.path)?;
-            start.permit(&viewer)?;
+            start.permit(&viewer, &mut Known::default())?;
             let mut search =
                 Search::new(&args, &accounts, Instant::now() + limit, device(&start.attributes))?;
             search.run(start.directory()?, start.path)?;

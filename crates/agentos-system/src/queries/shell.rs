@@ -22,7 +22,7 @@ impl Read for Shell {
         let folder = args.folder.as_ref().map_or_else(|| "/".to_owned(), ToString::to_string);
         count_one();
         let ended = run(Asked {
-            cell: machine.cell.clone(),
+            cells: machine.cells.clone(),
             command: agentos_cell::Command { words, folder, confinement: Confinement::Observe },
             time: Duration::from_secs(args.time_limit_seconds.get()),
             keep: args.output_bytes.as_usize(),

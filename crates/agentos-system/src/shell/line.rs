@@ -31,12 +31,12 @@ impl Line<'_> {
             (Some(_), _) => return Err(QueryError::invalid("words", "not together with command")),
         };
         let field = if self.command.is_some() { "command" } else { "words" };
-        let bytes: usize = words.iter().map(String::len).sum();
+        let bytes = serde_json::to_vec(&words).map_or(usize::MAX, |text| text.len());
         if words.len() > MAX_WORDS || bytes > MAX_COMMAND_BYTES {
             return Err(QueryError::invalid(
                 field,
                 format!(
-                    "is {} words of {bytes} bytes; at most {MAX_WORDS} of {MAX_COMMAND_BYTES}",
+                    "is {} words, and {bytes} bytes as it would be recorded; at most {MAX_WORDS} and {MAX_COMMAND_BYTES}",
                     words.len()
                 ),
             ));
@@ -56,6 +56,7 @@ pub(crate) fn output(ended: Ended, viewer: &Viewer) -> Output {
         stdout: said(&ended.stdout, viewer),
         stderr: said(&ended.stderr, viewer),
         refused: ended.refused,
+        limits: ended.limits,
         milliseconds: u64::try_from(ended.took.as_millis()).unwrap_or(u64::MAX),
     }
 }

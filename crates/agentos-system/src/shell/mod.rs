@@ -5,28 +5,32 @@
 //! path that may be exchanged.
 
 mod bus;
+mod cells;
+mod cgroup;
+mod limits;
 mod line;
 mod output;
 mod preview;
 mod resolve;
 mod supervisor;
 mod view;
+mod watch;
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
-use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use agentos_api::query::shell::Refused;
+use agentos_api::query::shell::{Limits, Refused};
 use agentos_cell::{Listener, MOST_DESCRIPTORS, Word};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
 
 use crate::QueryError;
-use crate::files::Protected;
+use crate::files::{Known, Protected};
 use crate::machine::Viewer;
+use cells::Begun;
+pub(crate) use cells::Cells;
 pub(crate) use line::{Line, output};
 pub(crate) use output::{Captured, Outputs};
 pub(crate) use preview::{moment, preview};
@@ -37,21 +41,10 @@ pub(crate) use view::{Overlay, View};
 const SET_UP: Duration = Duration::from_secs(10);
 /// Longest sentence that a cell says, in bytes.
 const LONGEST_SENTENCE: usize = 4096;
-/// What commands find: programs of the machine's, and words in English.
-const ENVIRONMENT: [(&str, &str); 6] = [
-    ("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"),
-    ("HOME", "/root"),
-    ("USER", "root"),
-    ("LC_ALL", "C.UTF-8"),
-    ("TERM", "dumb"),
-    // Programs that page or ask would wait for somebody.
-    ("PAGER", "cat"),
-];
-
 /// A command that is to run.
 pub(crate) struct Asked {
-    /// How a cell is started: agentd itself, and the argument that makes a cell of it.
-    pub(crate) cell: Vec<PathBuf>,
+    /// Where its cell comes from.
+    pub(crate) cells: Arc<Cells>,
     /// What runs in it.
     pub(crate) command: agentos_cell::Command,
     /// How long.
@@ -71,6 +64,7 @@ pub(crate) struct Ended {
     pub(crate) stdout: Captured,
     pub(crate) stderr: Captured,
     pub(crate) refused: Vec<Refused>,
+    pub(crate) limits: Limits,
     pub(crate) took: Duration,
 }
 
@@ -80,67 +74,64 @@ pub(crate) struct Ended {
 /// [`QueryError::Unavailable`] where the cell cannot be closed: then nothing ran. [`QueryError::InvalidArgument`] where the
 /// program cannot be started.
 pub(crate) fn run(asked: Asked) -> Result<Ended, QueryError> {
-    Begun::new(&asked)?.go_on(asked, Sight::Machine)
+    Told::new(&asked)?.go_on(asked, Sight::Machine)
 }
 
-/// A cell that was started, and told what to run.
-struct Begun {
-    cell: Cell,
+/// A cell that was told what to run.
+struct Told {
+    begun: Begun,
     outputs: Outputs,
-    socket: UnixStream,
     at: Instant,
+    /// What the first files would wait for.
+    known: Known,
 }
 
-impl Begun {
+impl Told {
     fn new(asked: &Asked) -> Result<Self, QueryError> {
         let at = Instant::now();
-        let (mut socket, theirs) = UnixStream::pair().map_err(failed)?;
-        let mut cell = start(&asked.cell, theirs.into()).map_err(failed)?;
-        let outputs = Outputs::of(&mut cell.0, asked.keep)
+        let mut begun = asked.cells.take().map_err(failed)?;
+        let outputs = Outputs::of(&mut begun.cell.0, asked.keep)
             .ok_or_else(|| failed(std::io::Error::other("it has no outputs")))?;
-        asked.command.send(&mut socket).map_err(|error| QueryError::invalid("command", error.to_string()))?;
-        Ok(Self { cell, outputs, socket, at })
+        let told = asked.command.send(&mut begun.socket);
+        told.map_err(|error| QueryError::invalid("command", error.to_string()))?;
+        agentos_cell::programs::send(&mut begun.socket, &asked.command.confinement).map_err(failed)?;
+        // While the cell is closed there is time for what its first files would wait for.
+        let mut known = Known::default();
+        known.prepare(&asked.protected, &asked.viewer);
+        Ok(Self { begun, outputs, at, known })
     }
 
     /// Answers for the command until it has ended, or its time is over.
     fn go_on(self, asked: Asked, sight: Sight) -> Result<Ended, QueryError> {
-        let Self { mut cell, mut outputs, socket, at } = self;
+        let Self { begun: Begun { mut cell, socket }, mut outputs, at, known } = self;
         let Some(listener) = listener(&socket, at + SET_UP).map_err(failed)? else {
             return Err(not_closed(sentence(&socket).as_ref()));
         };
         let deadline = Instant::now() + asked.time;
-        let supervisor =
-            Supervisor::start(listener, sight, asked.viewer, asked.protected, deadline).map_err(failed)?;
+        let supervisor = Supervisor::start(listener, sight, asked.viewer, asked.protected, known, deadline)
+            .map_err(failed)?;
+        let watch = cell.1.watch(&cell.0);
+        // Beside the command, and not by this thread, for which its outputs wait.
+        let cells = asked.cells;
+        let next = std::thread::Builder::new().name("next cell".to_owned()).spawn(move || cells.prepare());
         let in_time = outputs.drain(deadline).map_err(failed)?;
         let status = if in_time { cell.status(deadline).map_err(failed)? } else { None };
+        let mut refused = cell.1.exceeded(watch);
+        let limits = cell.1.told();
         // Its first process ends with it, and all others with that one.
         drop(cell);
-        let refused = supervisor.end();
+        refused.extend(supervisor.end());
+        let _ = next.map(std::thread::JoinHandle::join);
         if let Some((Word::NotStarted, reason)) = sentence(&socket) {
             return Err(QueryError::invalid("command", reason));
         }
         let (stdout, stderr) = outputs.into_captured();
-        Ok(Ended { status, stdout, stderr, refused, took: at.elapsed() })
+        Ok(Ended { status, stdout, stderr, refused, limits, took: at.elapsed() })
     }
 }
 
 fn failed(source: std::io::Error) -> QueryError {
     QueryError::Io { what: "the cell of the command".to_owned(), source }
-}
-
-fn start(cell: &[PathBuf], socket: OwnedFd) -> std::io::Result<Cell> {
-    let (program, arguments) =
-        cell.split_first().ok_or_else(|| std::io::Error::other("no program makes cells here"))?;
-    Command::new(program)
-        .args(arguments)
-        .env_clear()
-        .envs(ENVIRONMENT)
-        .current_dir("/")
-        .stdin(Stdio::from(socket))
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .map(Cell)
 }
 
 fn not_closed(said: Option<&(Word, String)>) -> QueryError {
@@ -198,33 +189,4 @@ fn wait(descriptor: std::os::fd::BorrowedFd<'_>, left: Duration) -> std::io::Res
 
 fn timespec(left: Duration) -> Timespec {
     Timespec { tv_sec: left.as_secs().try_into().unwrap_or(i64::MAX), tv_nsec: left.subsec_nanos().into() }
-}
-
-/// A cell that was started: it is killed when it is dropped, and with it all that runs in it.
-struct Cell(Child);
-
-impl Cell {
-    /// Its exit status, once its outputs are closed; none where it has not ended in time.
-    fn status(&mut self, deadline: Instant) -> std::io::Result<Option<u8>> {
-        // It ends now: a pause that starts short keeps the common case fast.
-        let mut pause = Duration::from_micros(50);
-        loop {
-            if let Some(status) = self.0.try_wait()? {
-                return Ok(status.code().and_then(|code| u8::try_from(code).ok()));
-            }
-            if Instant::now() >= deadline {
-                return Ok(None);
-            }
-            std::thread::sleep(pause);
-            pause = (pause * 2).min(Duration::from_millis(20));
-        }
-    }
-}
-
-impl Drop for Cell {
-    fn drop(&mut self) {
-        // One that has ended and was waited for is left alone by the standard library.
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
 }

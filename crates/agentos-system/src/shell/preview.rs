@@ -13,7 +13,7 @@ use rustix::io::Errno;
 use super::resolve::{Found, Task, file_type, walk};
 use super::supervisor::{Answering, DEVICES, Opened, Sight, TERMINAL, device, line_of};
 use super::view::{Chosen, Source, View};
-use super::{Asked, Begun, Ended, SET_UP, descriptors, failed, not_closed, sentence};
+use super::{Asked, Ended, SET_UP, Told, descriptors, failed, not_closed, sentence};
 use crate::QueryError;
 use crate::files::{Located, link_to};
 
@@ -35,36 +35,36 @@ pub(crate) fn preview(
     let chosen = Chosen::of(hidden)?;
     let preview = agentos_cell::Preview { mounts: chosen.mounts.clone(), bytes, files };
     asked.command.confinement = agentos_cell::Confinement::Preview(preview);
-    let mut begun = Begun::new(&asked)?;
-    let Some((descriptors, outcome)) = begun.view().map_err(failed)? else {
-        return Err(not_closed(sentence(&begun.socket).as_ref()));
+    let mut told = Told::new(&asked)?;
+    let Some((descriptors, outcome)) = told.view().map_err(failed)? else {
+        return Err(not_closed(sentence(&told.begun.socket).as_ref()));
     };
     let view = View::new(chosen, descriptors, &outcome).map_err(|error| failed(error.into()))?;
     let view = Arc::new(view);
-    let ended = begun.go_on(asked, Sight::View(Arc::clone(&view)))?;
+    let ended = told.go_on(asked, Sight::View(Arc::clone(&view)))?;
     Ok((ended, view))
 }
 
-impl Begun {
+impl Told {
     /// What the cell says of the view that it made; nothing where it made none.
     fn view(&mut self) -> std::io::Result<Option<(Vec<OwnedFd>, Outcome)>> {
         use std::io::Read;
 
-        let Some(descriptors) = descriptors(&self.socket, Word::View, self.at + SET_UP)? else {
+        let Some(descriptors) = descriptors(&self.begun.socket, Word::View, self.at + SET_UP)? else {
             return Ok(None);
         };
-        self.socket.set_read_timeout(Some(
+        self.begun.socket.set_read_timeout(Some(
             SET_UP.saturating_sub(self.at.elapsed()).max(std::time::Duration::from_millis(1)),
         ))?;
         let mut length = [0; 4];
-        self.socket.read_exact(&mut length)?;
+        self.begun.socket.read_exact(&mut length)?;
         let length = usize::try_from(u32::from_ne_bytes(length)).map_err(std::io::Error::other)?;
         if length > LONGEST_OUTCOME {
             return Err(std::io::Error::other("what the cell says of the view is too long"));
         }
         let mut text = vec![0; length];
-        self.socket.read_exact(&mut text)?;
-        self.socket.set_read_timeout(None)?;
+        self.begun.socket.read_exact(&mut text)?;
+        self.begun.socket.set_read_timeout(None)?;
         Ok(Some((descriptors, serde_json::from_slice(&text)?)))
     }
 }
@@ -177,7 +177,7 @@ impl Answering {
             Ok(Source::Elsewhere) => Located::of(rustix::io::dup(there)?)?,
             Err(error) => return Err(error),
         };
-        match located.content(&self.protected, &self.viewer) {
+        match located.content_by(&self.protected, &self.viewer, &mut self.known) {
             Ok(_) => Ok(()),
             Err(QueryError::Io { source, .. }) => Err(Errno::from_io_error(&source).unwrap_or(Errno::IO)),
             Err(error) => Err(self.refuse("read", path, &error.to_string(), Errno::ACCESS)),

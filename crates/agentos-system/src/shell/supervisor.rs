@@ -28,7 +28,7 @@ use super::preview::{self, Maker};
 use super::resolve::{Found, Task, file_type, walk};
 use super::view::View;
 use crate::QueryError;
-use crate::files::{Located, Protected, link_to};
+use crate::files::{Known, Located, Protected, link_to};
 use crate::machine::Viewer;
 
 /// Refusals that are told.
@@ -67,12 +67,14 @@ impl Supervisor {
         sight: Sight,
         viewer: Viewer,
         protected: Arc<Protected>,
+        known: Known,
         deadline: Instant,
     ) -> std::io::Result<Self> {
         let (over, told) = mpsc::channel();
         let thread = std::thread::Builder::new().name("shell".to_owned()).spawn(move || {
-            let (refused, relays) = (Vec::new(), Vec::new());
-            let mut answering = Answering { listener, sight, viewer, protected, deadline, refused, relays };
+            let (namespace, refused, relays) = (None, Vec::new(), Vec::new());
+            let mut answering =
+                Answering { listener, sight, viewer, protected, known, deadline, namespace, refused, relays };
             answering.run(&told);
             answering.refused()
         })?;
@@ -99,7 +101,11 @@ pub(super) struct Answering {
     sight: Sight,
     pub(super) viewer: Viewer,
     pub(super) protected: Arc<Protected>,
+    /// What was found out for the file before.
+    pub(super) known: Known,
     deadline: Instant,
+    /// The command's process namespace, once it is known.
+    namespace: Option<u64>,
     refused: Vec<Refused>,
     /// Connections to the system bus, each with the calls that were refused on it.
     relays: Vec<JoinHandle<Vec<String>>>,
@@ -199,7 +205,7 @@ impl Answering {
         if let (Some(view), Some(maker)) = (view, maker) {
             return self.open_in(&view, &maker, task, (from, &path), (flags, mode));
         }
-        let own = namespace(&call.thread.to_string());
+        let own = self.own_namespace(call);
         let is_own = |folder: &[u8]| own.is_some() && own == namespace_of(folder);
         match walk(None, task, from, &path, follow, &is_own)? {
             Found::Missing(..) if flags.contains(OFlags::CREATE) => {
@@ -209,6 +215,16 @@ impl Answering {
             Found::Own(there) => self.open_again(&there, &path, flags, true),
             Found::There(there) => self.open_again(&there, &path, flags, false),
         }
+    }
+
+    /// The process namespace of the command. It cannot make another one, so what one of its threads is in, all are in. It is kept
+    /// only where the thread was still the one that asks when it was read.
+    fn own_namespace(&mut self, call: &Notification) -> Option<u64> {
+        if self.namespace.is_none() {
+            let found = namespace(&call.thread.to_string());
+            self.namespace = found.filter(|_| self.listener.still_waits(call));
+        }
+        self.namespace
     }
 
     /// Opens what was found, if that only reads.
@@ -239,13 +255,13 @@ impl Answering {
             FileType::Symlink => Err(Errno::LOOP),
             FileType::Socket => Err(Errno::NXIO),
             _ if writes => Err(self.refuse("write", path, "nothing is written while observing", Errno::ROFS)),
-            FileType::Directory => self.checked(there, path, flags, |located, protected, viewer| {
+            FileType::Directory => self.checked(there, path, flags, |located, protected, viewer, known| {
                 if !viewer.operator {
-                    protected.check(located)?;
+                    protected.check(located, known)?;
                 }
                 located.directory()
             }),
-            FileType::RegularFile => self.checked(there, path, flags, Located::content),
+            FileType::RegularFile => self.checked(there, path, flags, Located::content_by),
             _ => Err(self.refuse(
                 "read",
                 path,
@@ -261,10 +277,10 @@ impl Answering {
         there: &OwnedFd,
         path: &[u8],
         flags: OFlags,
-        open: impl FnOnce(&Located, &Protected, &Viewer) -> Result<OwnedFd, QueryError>,
+        open: impl FnOnce(&Located, &Protected, &Viewer, &mut Known) -> Result<OwnedFd, QueryError>,
     ) -> Opened {
         let located = Located::of(rustix::io::dup(there)?)?;
-        match open(&located, &self.protected, &self.viewer) {
+        match open(&located, &self.protected, &self.viewer, &mut self.known) {
             Ok(file) => {
                 // That something was read is no trace that it leaves, where the file system lets that be.
                 let as_asked = flags & OFlags::NONBLOCK;
@@ -280,9 +296,9 @@ impl Answering {
 
     /// kill(2) and tgkill(2). A process of the command's may be meant by the number that it has outside, which is what it
     /// takes itself for; by every other number the kernel finds only what is in the namespace.
-    fn signal(&self, call: &Notification) {
+    fn signal(&mut self, call: &Notification) {
         let [process, second, third, ..] = call.arguments;
-        let own = namespace(&call.thread.to_string());
+        let own = self.own_namespace(call);
         #[expect(
             clippy::cast_possible_truncation,
             reason = "numbers of processes are ints, and the kernel takes that"
@@ -440,6 +456,11 @@ fn path_in(thread: u32, address: u64) -> Result<Vec<u8>, Errno> {
 
 /// The number of a thread's process.
 fn process_of(thread: u32) -> Result<u32, Errno> {
+    // Only of a process there is such a handle, not of another thread in it, and asking for it is quicker than reading.
+    let number = i32::try_from(thread).ok().and_then(Pid::from_raw).ok_or(Errno::SRCH)?;
+    if pidfd_open(number, PidfdFlags::empty()).is_ok() {
+        return Ok(thread);
+    }
     let number = line_of(&format!("/proc/{thread}/status"), "Tgid:").ok_or(Errno::SRCH)?;
     number.parse().map_err(|_| Errno::SRCH)
 }

@@ -19,7 +19,7 @@ use crate::change::mutations::file::tree::{MOST_LEVELS, empty};
 use crate::change::planner::Planner;
 use crate::change::protect;
 use crate::change::transition::Transition;
-use crate::files::{Located, link_to};
+use crate::files::{Known, Located, link_to};
 use crate::shell::{Overlay, View};
 
 const OPAQUE: &str = "trusted.overlay.opaque";
@@ -302,7 +302,7 @@ impl<'d, 'p> Differences<'d, 'p> {
         if located.path == place.as_bytes() {
             return Ok(());
         }
-        located.permit(self.planner.viewer).map_err(|error| {
+        located.permit(self.planner.viewer, &mut Known::default()).map_err(|error| {
             ChangeError::refused(format!(
                 "it gives {} the new name {}, and {error}; file.move and file.copy ask for that",
                 located.text(),

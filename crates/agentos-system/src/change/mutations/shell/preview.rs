@@ -35,7 +35,7 @@ impl Plan for api::Preview {
         count_one();
         let (ended, view) = preview(
             Asked {
-                cell: planner.machine.cell.clone(),
+                cells: planner.machine.cells.clone(),
                 command: agentos_cell::Command {
                     words,
                     folder,
