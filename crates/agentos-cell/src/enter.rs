@@ -16,14 +16,14 @@ use rustix::thread::{
 };
 use seccompiler::BpfProgram;
 
-use crate::command::{Command, Word};
+use crate::command::{Command, Confinement, Word};
 use crate::filter::filters;
 
 /// What is left of the capabilities.
 const LEFT: CapabilitySet =
     CapabilitySet::DAC_READ_SEARCH.union(CapabilitySet::SYS_PTRACE).union(CapabilitySet::SYSLOG);
 /// What the process exits with where a step failed.
-const FAILED: u8 = 125;
+pub(crate) const FAILED: u8 = 125;
 
 /// Reads a [`Command`] from standard input, which is a socket, and becomes it. It has to be called while there is one thread.
 ///
@@ -44,7 +44,7 @@ pub fn enter() -> ExitCode {
     }
 }
 
-fn say(socket: &UnixStream, word: Word, text: &str) {
+pub(crate) fn say(socket: &UnixStream, word: Word, text: &str) {
     use std::io::Write;
 
     let mut message = vec![word.byte()];
@@ -53,12 +53,15 @@ fn say(socket: &UnixStream, word: Word, text: &str) {
 }
 
 /// Something that failed, with what it was.
-fn failed<E: std::fmt::Display>(what: &'static str) -> impl FnOnce(E) -> String {
+pub(crate) fn failed<E: std::fmt::Display>(what: &'static str) -> impl FnOnce(E) -> String {
     move |error| format!("{what}: {error}")
 }
 
 /// In the process that agentd started: makes the namespaces, starts the first process in them, waits for it.
 fn run(command: &Command, socket: &UnixStream) -> Result<u8, String> {
+    if let Confinement::Apply(apply) = &command.confinement {
+        return crate::apply::run(command, apply, socket);
+    }
     let filters = filters()?;
     // SAFETY: no descriptor table is shared with another thread: there is none, and CLONE_FILES is not asked for.
     unsafe {
@@ -131,19 +134,19 @@ fn confine(command: &Command, socket: &UnixStream, filters: &[BpfProgram; 3]) ->
         .ok_or("the filter has no listener")?;
     install(reading, 0).map_err(failed("the filter for system calls"))?;
     install(altering, 0).map_err(failed("the filter for system calls"))?;
-    send(socket, listener.as_fd()).map_err(failed("handing over the listener"))
+    send(socket, &[listener.as_fd()]).map_err(failed("handing over the listener"))
 }
 
 /// The reading end of a pipe that nobody writes to.
-fn empty_pipe() -> rustix::io::Result<OwnedFd> {
+pub(crate) fn empty_pipe() -> rustix::io::Result<OwnedFd> {
     rustix::pipe::pipe().map(|(reader, _)| reader)
 }
 
-fn send(socket: &UnixStream, listener: BorrowedFd<'_>) -> rustix::io::Result<()> {
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+/// Says that the cell is closed, with its listener, and another descriptor where agentd serves one.
+pub(crate) fn send(socket: &UnixStream, descriptors: &[BorrowedFd<'_>]) -> rustix::io::Result<()> {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(2))];
     let mut ancillary = SendAncillaryBuffer::new(&mut space);
-    let descriptors = [listener];
-    ancillary.push(SendAncillaryMessage::ScmRights(&descriptors));
+    ancillary.push(SendAncillaryMessage::ScmRights(descriptors));
     sendmsg(socket, &[IoSlice::new(&[Word::Ready.byte()])], &mut ancillary, SendFlags::empty()).map(|_| ())
 }
 
@@ -178,7 +181,7 @@ fn make_mounts_read_only() -> Result<(), String> {
 }
 
 /// Adds a filter, and answers its listener where one was asked for.
-fn install(program: &BpfProgram, flags: libc::c_ulong) -> std::io::Result<Option<OwnedFd>> {
+pub(crate) fn install(program: &BpfProgram, flags: libc::c_ulong) -> std::io::Result<Option<OwnedFd>> {
     let length = u16::try_from(program.len()).map_err(|_| std::io::ErrorKind::InvalidInput)?;
     let filter = libc::sock_fprog { len: length, filter: program.as_ptr().cast_mut().cast() };
     // SAFETY: the instructions live until the call has returned, and the kernel copies them (seccomp(2)).
@@ -196,7 +199,7 @@ fn install(program: &BpfProgram, flags: libc::c_ulong) -> std::io::Result<Option
 }
 
 /// Whatever is open besides the three standard ones does not reach the program.
-fn close_on_exec() -> std::io::Result<()> {
+pub(crate) fn close_on_exec() -> std::io::Result<()> {
     // SAFETY: it marks descriptors and closes none.
     let result =
         unsafe { libc::syscall(libc::SYS_close_range, 3, libc::c_uint::MAX, libc::CLOSE_RANGE_CLOEXEC) };
@@ -204,7 +207,7 @@ fn close_on_exec() -> std::io::Result<()> {
 }
 
 /// Executes, and answers why it could not. Nothing is allocated between the filter and the program but here, by this thread.
-fn execute(words: &[String]) -> String {
+pub(crate) fn execute(words: &[String]) -> String {
     let owned: Result<Vec<CString>, _> = words.iter().map(|word| CString::new(word.as_bytes())).collect();
     let Ok(owned) = owned else { return "a word of it has a NUL byte".to_owned() };
     let Some(program) = owned.first() else { return "there is no program to run".to_owned() };
@@ -217,7 +220,7 @@ fn execute(words: &[String]) -> String {
 }
 
 /// A second process; in it, nothing.
-fn fork() -> Result<Option<rustix::process::Pid>, String> {
+pub(crate) fn fork() -> Result<Option<rustix::process::Pid>, String> {
     // SAFETY: this process has one thread, so the second one is in no state that another thread left half done.
     match unsafe { libc::fork() } {
         0 => Ok(None),

@@ -119,15 +119,20 @@ const ALTERING_X86: &[i64] = &[
 /// # Errors
 /// A sentence, where a filter cannot be made for this kind of machine.
 pub fn filters() -> Result<[BpfProgram; 3], String> {
-    let mut supervised = compile(supervised(), SeccompAction::Allow, SeccompAction::Trace(MARK.into()))?;
-    for instruction in &mut supervised {
-        replace_mark(instruction);
-    }
     Ok([
-        supervised,
+        supervised_program(supervised())?,
         compile(reading(), SeccompAction::Errno(libc::ENOSYS.unsigned_abs()), SeccompAction::Allow)?,
         compile(altering(), SeccompAction::Allow, SeccompAction::Errno(libc::EPERM.unsigned_abs()))?,
     ])
+}
+
+/// A filter that hands those calls over to its listener.
+pub(crate) fn supervised_program(rules: Rules) -> Result<BpfProgram, String> {
+    let mut program = compile(rules, SeccompAction::Allow, SeccompAction::Trace(MARK.into()))?;
+    for instruction in &mut program {
+        replace_mark(instruction);
+    }
+    Ok(program)
 }
 
 fn replace_mark(instruction: &mut sock_filter) {
@@ -136,20 +141,24 @@ fn replace_mark(instruction: &mut sock_filter) {
     }
 }
 
-type Rules = BTreeMap<i64, Vec<Rule>>;
+pub(crate) type Rules = BTreeMap<i64, Vec<Rule>>;
 
-fn compile(rules: Rules, otherwise: SeccompAction, then: SeccompAction) -> Result<BpfProgram, String> {
+pub(crate) fn compile(
+    rules: Rules,
+    otherwise: SeccompAction,
+    then: SeccompAction,
+) -> Result<BpfProgram, String> {
     let machine: TargetArch = std::env::consts::ARCH.try_into().map_err(|error| format!("{error}"))?;
     let filter = SeccompFilter::new(rules, otherwise, then, machine).map_err(|error| error.to_string())?;
     BpfProgram::try_from(filter).map_err(|error| error.to_string())
 }
 
-fn always(calls: &[i64]) -> Rules {
+pub(crate) fn always(calls: &[i64]) -> Rules {
     calls.iter().map(|&call| (call, Vec::new())).collect()
 }
 
 /// Rules that hold where one argument has one of those values.
-fn one_of(argument: u8, values: &[u64]) -> Vec<Rule> {
+pub(crate) fn one_of(argument: u8, values: &[u64]) -> Vec<Rule> {
     values.iter().filter_map(|&value| rule(&[(argument, Compare::Eq, value)])).collect()
 }
 

@@ -14,12 +14,15 @@
 //!    exchanging the path is no check.
 //!
 //! A step that fails ends the process, and nothing runs.
+//!
+//! A command that is made as a change is kept from less ([`apply`]).
 
+pub mod apply;
 mod command;
 mod enter;
 pub mod filter;
 mod listener;
 
-pub use command::{Command, CommandError, Confinement, MOST_BYTES, Word};
+pub use command::{Apply, Command, CommandError, Confinement, MOST_BYTES, Word};
 pub use enter::enter;
 pub use listener::{Listener, Notification};

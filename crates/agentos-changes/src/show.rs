@@ -57,6 +57,7 @@ pub(crate) fn with_plan(record: &Record, plan: Plan) -> Change {
         chat_code: None,
         decided: record.decided.clone(),
         outcome: record.outcome.clone(),
+        ran: record.ran.clone(),
         undoes: record.undoes.first().copied(),
         undone_by: record.undone_by,
         next_step: next_step(record),

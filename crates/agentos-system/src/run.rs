@@ -47,8 +47,10 @@ pub(crate) fn count_one() {
 
 /// Whether answering a query of that name, or planning and making a mutation of it, may start programs.
 pub fn starts_programs(name: &str) -> bool {
-    matches!(name, "boots" | "failed_units" | "firewall" | "journal" | "packages" | "service" | "shell")
-        || name.starts_with("firewall.")
+    matches!(
+        name,
+        "boots" | "failed_units" | "firewall" | "journal" | "packages" | "service" | "shell" | "shell.apply"
+    ) || name.starts_with("firewall.")
 }
 
 /// A program and its arguments.

@@ -69,6 +69,7 @@ pub mod package;
 pub mod power;
 pub mod process;
 pub mod service;
+pub mod shell;
 pub mod ssh_key;
 pub mod swap;
 pub mod sysctl;
@@ -133,6 +134,7 @@ mutations! {
     service::Start,
     service::Stop,
     service::Unmask,
+    shell::Apply,
     ssh_key::Add,
     ssh_key::Remove,
     swap::Off,

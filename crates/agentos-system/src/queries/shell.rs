@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use agentos_api::query::Shell;
 use agentos_api::query::file::Encoding;
-use agentos_api::query::shell::{Args, MAX_COMMAND_BYTES, MAX_WORDS, Output, Said};
+use agentos_api::query::shell::{Args, Output, Said};
 use agentos_cell::Confinement;
 
 use super::file::encode;
@@ -12,15 +12,15 @@ use crate::QueryError;
 use crate::dispatch::Read;
 use crate::machine::{Machine, Viewer};
 use crate::run::count_one;
-use crate::shell::{Asked, Captured, run};
+use crate::shell::{Asked, Captured, run, words};
 
 impl Read for Shell {
     fn check(args: &Args) -> Result<(), QueryError> {
-        words(args).map(|_| ())
+        words(args.line()).map(|_| ())
     }
 
     fn read(machine: &Machine, viewer: Viewer, args: Args) -> Result<Output, QueryError> {
-        let words = words(&args)?;
+        let words = words(args.line())?;
         let folder = args.folder.as_ref().map_or_else(|| "/".to_owned(), ToString::to_string);
         count_one();
         let ended = run(Asked {
@@ -40,30 +40,6 @@ impl Read for Shell {
             milliseconds: u64::try_from(ended.took.as_millis()).unwrap_or(u64::MAX),
         })
     }
-}
-
-/// The words that are executed.
-fn words(args: &Args) -> Result<Vec<String>, QueryError> {
-    let words = match (&args.command, args.words.as_slice()) {
-        (Some(command), []) => vec![args.shell.clone(), "-c".to_owned(), command.clone()],
-        (None, [_, ..]) => args.words.clone(),
-        (None, []) => {
-            return Err(QueryError::invalid("command", "a command line, or words, must be given"));
-        }
-        (Some(_), _) => return Err(QueryError::invalid("words", "not together with command")),
-    };
-    let field = if args.command.is_some() { "command" } else { "words" };
-    let bytes: usize = words.iter().map(String::len).sum();
-    if words.len() > MAX_WORDS || bytes > MAX_COMMAND_BYTES {
-        return Err(QueryError::invalid(
-            field,
-            format!("is {} words of {bytes} bytes; at most {MAX_WORDS} of {MAX_COMMAND_BYTES}", words.len()),
-        ));
-    }
-    if words.iter().any(|word| word.contains('\0')) {
-        return Err(QueryError::invalid(field, "has a NUL character, which no argument can have"));
-    }
-    Ok(words)
 }
 
 /// An output, with secrets in it masked for whom they are masked for.

@@ -1,13 +1,15 @@
-//! Commands that read the machine and change nothing.
+//! Commands that read the machine and change nothing; and those that are made as a change ([`apply`]).
 //!
 //! The command runs in a cell ([`agentos_cell`]): of system calls only those that read are let through. What it opens is
 //! opened here in its place ([`supervisor`]), by the rules for reading that hold for whoever asks, on the file itself and not on a
 //! path that may be exchanged.
 
+pub(crate) mod apply;
 mod bus;
 mod output;
 mod resolve;
 mod supervisor;
+mod words;
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
@@ -26,6 +28,7 @@ use crate::files::Protected;
 use crate::machine::Viewer;
 pub(crate) use output::{Captured, Outputs};
 use supervisor::Supervisor;
+pub(crate) use words::words;
 
 /// How long the cell may take until it is closed and the command begins.
 const SET_UP: Duration = Duration::from_secs(10);

@@ -408,7 +408,7 @@ fn path_in(thread: u32, address: u64) -> Result<Vec<u8>, Errno> {
 }
 
 /// The number of a thread's process.
-fn process_of(thread: u32) -> Result<u32, Errno> {
+pub(super) fn process_of(thread: u32) -> Result<u32, Errno> {
     let number = line_of(&format!("/proc/{thread}/status"), "Tgid:").ok_or(Errno::SRCH)?;
     number.parse().map_err(|_| Errno::SRCH)
 }

@@ -13,7 +13,10 @@ mod package;
 mod power;
 mod process;
 mod service;
+mod shell;
 mod ssh_key;
 mod sysctl;
 mod timer;
 mod timezone;
+
+pub(crate) use service::ends_the_machine;

@@ -1,0 +1,5 @@
+//! Commands, run as changes.
+
+pub mod apply;
+
+pub use apply::{Apply, ApplyArgs};

@@ -1,0 +1,3 @@
+//! `shell.*`: commands, run as changes.
+
+mod apply;
