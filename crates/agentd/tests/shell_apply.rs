@@ -9,7 +9,7 @@ use common::{Answer, Daemon, command_under, eventually, exchange, post_request};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-const ALLOW: &str = "[[rule]]\nmutation = \"shell.apply\"\nthen = \"allow\"\n";
+const ALLOW: &str = "[[rule]]\nmutation = \"shell.apply\"\nrisk = [\"destructive\"]\nthen = \"allow\"\n";
 const ASK: &str =
     "[[rule]]\nmutation = \"shell.apply\"\nthen = \"ask\"\nreason = \"a person decides here\"\n";
 
