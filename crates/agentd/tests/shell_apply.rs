@@ -109,6 +109,7 @@ fn it_is_made_after_a_yes_and_for_real() {
     assert_eq!(approved.status, 200, "{:#}", approved.json());
     let change = approved.json();
     assert_eq!(change["status"], "applied", "an exit status is no failure: {change:#}");
+    assert_eq!(bench.said(&change, "stderr"), "trouble\n");
     assert_eq!(std::fs::read_to_string(&made).unwrap(), "hello\n");
     let ran = &change["ran"][0];
     assert_eq!(ran["exit_status"], 3, "{change:#}");
@@ -194,7 +195,11 @@ fn whatever_it_does_it_ends_with_all_that_it_left() {
             false,
         ),
         // Each begins the next and goes: whoever looks for the one finds it gone.
-        ("perl -e 'fork and exit; while (1) { exit if fork; }' & sleep 0.3; echo left", 20, false),
+        (
+            "perl -e '$SIG{TERM} = \"IGNORE\"; fork and exit; while (1) { exit if fork; }' & sleep 0.3; echo left",
+            20,
+            false,
+        ),
     ] {
         let asked = Instant::now();
         let change = bench.apply_for(command, seconds);
@@ -227,4 +232,182 @@ fn whatever_it_does_it_ends_with_all_that_it_left() {
 
 fn descriptors(bench: &Bench) -> usize {
     std::fs::read_dir(format!("/proc/{}/fd", bench.daemon.pid())).unwrap().count()
+}
+
+/// Ways to get at agentd, as command lines. `$S` is its state, `$P` its policy, `$C` its configuration, `$O` the operator's socket,
+/// `$A` its process, `$V` a process of another user's.
+#[cfg(target_arch = "x86_64")]
+const WAYS: &[&str] = &[
+    // Its files, by name and by the ways round a name.
+    "cat $S/ledger.db; ls $S/; ls -a $S/outputs",
+    "echo x > $S/stray; mkdir $S/stray; touch $S/stray; ln -s / $S/stray",
+    "rm -rf $S/ledger.db $S/*; rmdir $S; mv $S $S-moved",
+    "cat $P; echo x > $P; echo x >> $P; rm -f $P; mv $P $P-moved; cp /etc/hostname $P; ln -f /etc/hostname $P",
+    "cat $C; echo x > $C; sed -i s/state/x/ $C; perl -e 'rename \"/etc/hostname\", $ENV{C}'",
+    "truncate -s 0 $P; chmod 777 $P; chown 1 $P; perl -e 'open F, \"+<\", $ENV{P} and print F \"x\"'",
+    "cat /proc/$A/root$S/ledger.db; cat /proc/$A/cwd$S/ledger.db; cat /proc/1/root$S/ledger.db; cat /proc/1/root$P",
+    "for p in /proc/[0-9]*; do head -c 15 $p/root$S/ledger.db; head -c 15 $p/cwd$S/ledger.db; cat $p/root$P; done",
+    "for t in /proc/$A/task/*; do head -c 15 $t/root$S/ledger.db; cat $t/root$P; done",
+    "for f in /proc/$A/fd/*; do head -c 15 $f; done; cat /proc/$A/environ; head -c 99 /proc/$A/mem; ls -l /proc/$A/map_files",
+    "echo x > /proc/1/root$P; echo x > /proc/$V/root$P; cat /proc/$V/root$P; head -c 15 /proc/$V/root$S/ledger.db",
+    "su -s /bin/sh nobody -c \"cat /proc/$V/root$P; head -c 15 /proc/$V/root$S/ledger.db\"",
+    // As the other user into the process, as root on from there.
+    "perl -e '$> = 65534; chdir \"/proc/$ENV{V}/root\" or warn $!; $> = 0; open F, \"<\", \".$ENV{S}/ledger.db\" or die $!; read F, $x, 15; print $x'",
+    "perl -e '$) = \"65534 65534\"; $> = 65534; opendir D, \"/proc/$ENV{V}/root\" or warn $!; $> = 0; chdir D; open F, \"<\", \".$ENV{P}\" or die $!; print <F>'",
+    "perl -e 'use POSIX; $( = $) = 65534; POSIX::setuid(65534); open F, \"<\", \"/proc/$ENV{V}/root$ENV{P}\" or die $!; print <F>'",
+    "chroot /proc/$V/root cat $P; chroot /proc/1/root cat $P; cd /proc/$V/cwd && cat .$P",
+    "perl -e '$> = 65534; open N, \"<\", \"/proc/$ENV{V}/ns/mnt\" or warn $!; $> = 0; syscall(308, fileno N, 0) == 0 and system \"cat $ENV{P}\"'",
+    // Mounts and namespaces.
+    "umount $S; umount -l $P; mount --bind / /mnt; mount -t tmpfs none /mnt; mount -o remount,rw,dev /",
+    "unshare -m cat $P; unshare -Urm sh -c 'umount $S; cat $S/ledger.db'; nsenter -t 1 -m cat $P; nsenter -t $V -m cat $P",
+    "perl -e 'syscall(56, 0x20000 | 17, 0, 0, 0, 0) == 0 and exec \"umount\", $ENV{P}'; perl -e 'syscall(435, pack(\"Q11\", 0x20000, (0) x 10), 88) == 0 and exec \"umount\", $ENV{P}'",
+    "perl -e 'syscall(428, -100, \"/\", 1) >= 0 and print \"SQLite a tree\"; syscall(430, \"tmpfs\", 0) >= 0 and print \"SQLite a file system\"'",
+    "perl -e 'syscall(442, -100, \"/\", 0x8000, pack(\"QQQQ\", 0, 4, 0, 0), 32) == 0 and print \"SQLite attributes\"'",
+    "perl -e 'syscall(155, \"/\", \"/\") == 0 and print \"SQLite a root\"; syscall(304, 3, \"\", 1)'",
+    // Its processes.
+    "kill -9 $A; kill -STOP $A; kill -TERM $A; kill -HUP $A",
+    "kill -9 -1; kill -9 -- -$(ps -o pgid= -p $A | tr -d ' ')",
+    "for t in /proc/$A/task/*; do kill -9 ${t##*/}; done",
+    "perl -e 'syscall(200, $ENV{A}, 9); syscall(234, $ENV{A}, $ENV{A}, 9); syscall(129, $ENV{A}, 9, \"\\0\" x 128); syscall(297, $ENV{A}, $ENV{A}, 9, \"\\0\" x 128)'",
+    "perl -e 'syscall(424, syscall(434, $ENV{A}, 0), 9, 0, 0); opendir D, \"/proc/$ENV{A}\"; syscall(424, $_, 9, 0, 0) for 3..9'",
+    "perl -e 'pipe R, W; fcntl R, 8, $ENV{A}; fcntl R, 10, 9; fcntl R, 4, 020000; syswrite W, \"x\"; ioctl R, 0x8901, pack(\"l\", $ENV{A})'",
+    "perl -e 'syscall(0x40000000 | 62, $ENV{A}, 9); syscall(62, $ENV{A} + (1 << 32), 9)'",
+    "prlimit --pid $A --cpu=0 --nofile=1; renice 19 $A; chrt -i -p 0 $A; ionice -c 3 -p $A; taskset -p 1 $A; echo 1000 > /proc/$A/oom_score_adj",
+    "perl -e 'syscall(101, 16, $ENV{A}, 0, 0) == 0 and print \"SQLite traced\"; syscall(310, $ENV{A}, \"\\0\" x 16, 1, \"\\0\" x 16, 1, 0) > 0 and print \"SQLite read\"'",
+    "perl -e 'syscall(438, syscall(434, $ENV{A}, 0), 3, 0) >= 0 and print \"SQLite a descriptor\"'",
+    "kill -9 $PPID; kill -STOP $PPID; kill -TERM $PPID",
+    // Its sockets.
+    "perl -MIO::Socket::UNIX -e '$s = IO::Socket::UNIX->new(Peer => $ENV{O}) or die $!; print $s \"GET /health HTTP/1.1\\r\\nHost: a\\r\\nConnection: close\\r\\n\\r\\n\"; print <$s>'",
+    "perl -MIO::Socket::UNIX -e '$s = IO::Socket::UNIX->new(Peer => \"/proc/$ENV{V}/root$ENV{O}\") or die $!; print $s \"GET /health HTTP/1.1\\r\\nHost: a\\r\\nConnection: close\\r\\n\\r\\n\"; print <$s>'",
+    "rm -f $O; mv $O $O-moved; chmod 777 $O; mkdir $O",
+    // Below the mounts, and through the kernel.
+    "for d in /dev/vd* /dev/sd* /dev/loop* /dev/nvme* /dev/mem /dev/kmsg /dev/port /dev/fuse; do head -c 1 $d && echo SQLite $d; done",
+    "mknod disk b 254 0 && head -c 99 disk; mknod zero c 1 5 && head -c 1 zero && echo SQLite device",
+    "perl -e '$h = pack(\"LL\", 128, 0) . \"\\0\" x 128; syscall(303, -100, $ENV{S}, $h, $m = pack(\"l\", 0), 0); syscall(304, 3, $h, 0) >= 0 and print \"SQLite handle\"'",
+    "echo '|/bin/sh' > /proc/sys/kernel/core_pattern; echo /bin/sh > /proc/sys/kernel/modprobe; sysctl -w kernel.domainname=applied; echo b > /proc/sysrq-trigger; echo x > /proc/self/root/proc/sys/kernel/core_pattern",
+    "echo 1 > /sys/kernel/mm/ksm/run; for f in $(find /sys/fs/cgroup -name cgroup.kill -o -name cgroup.freeze 2>/dev/null | head -20); do echo 1 > $f; done; mkdir /sys/fs/cgroup/applied",
+    "perl -e 'syscall(321, 0, \"\\0\" x 72, 72); syscall(313, 0, \"\", 0); syscall(169, 0xfee1dead, 672274793, 0x89abcdef); syscall(425, 8, \"\\0\" x 120) >= 0 and print \"SQLite a ring\"'",
+    "date -s '2001-01-01'; perl -e 'syscall(227, 0, pack(\"QQ\", 1000000000, 0))'; swapoff -a; modprobe dummy; rmmod dummy",
+    "perl -e 'syscall(157, 22, 0); syscall(317, 0, 0, 0); kill 9, $ENV{A}'",
+    "perl -e 'open T, \"+<\", \"/dev/tty\"; ioctl STDIN, 0x5412, \"x\" and print \"SQLite typed\"'",
+];
+
+/// What must stay: agentd's own files as far as they do not change by being used, and what of the kernel's is kept.
+#[cfg(target_arch = "x86_64")]
+fn own(bench: &Bench) -> String {
+    let script = format!(
+        "cd {}; cat policy.toml agentd.toml; stat -c '%n %i %a %u %s' policy.toml agentd.toml *.sock state state/ledger.db; ls -a . state | grep -v -e ledger.db- -e outputs; \
+         cat /proc/sys/kernel/core_pattern /proc/sys/kernel/modprobe /proc/sys/kernel/domainname /proc/swaps; ls /sys/fs/cgroup; \
+         cat /proc/{pid}/oom_score_adj /proc/{pid}/limits /sys/kernel/mm/ksm/run; grep -e ^Cpus_allowed: -e ^TracerPid /proc/{pid}/status; ps -o ni=,cls= -p {pid}; date +%Y",
+        bench.folder.path().display(),
+        pid = bench.daemon.pid()
+    );
+    let output = std::process::Command::new("sh").args(["-c", &script]).output().unwrap();
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    // The ledger grows by what is recorded.
+    text.lines().map(|line| if line.contains("ledger.db") { "" } else { line }).collect::<Vec<_>>().join("\n")
+}
+
+#[cfg(target_arch = "x86_64")]
+#[test]
+fn no_way_leads_to_agentd() {
+    use std::os::unix::process::CommandExt;
+
+    let bench = Bench::under(ALLOW);
+    let mut victim = std::process::Command::new("sleep")
+        .arg("600")
+        .uid(65534)
+        .gid(65534)
+        .current_dir("/")
+        .spawn()
+        .unwrap();
+    bench.apply("true");
+    let before = own(&bench);
+    let folder = bench.folder.path().display();
+    for way in WAYS {
+        let command = format!(
+            "export S={folder}/state P={folder}/policy.toml C={folder}/agentd.toml O={folder}/operator.sock A={} V={}; {way}",
+            bench.daemon.pid(),
+            victim.id()
+        );
+        let change = bench.apply_for(&command, 5);
+        let said = bench.stdout(&change);
+        let errors = bench.said(&change, "stderr");
+        for secret in ["SQLite", "[[rule]]", "state_directory", "HTTP/1.1 200"] {
+            assert!(!said.contains(secret), "{way}\n{said}\n{errors}");
+        }
+        assert_eq!(own(&bench), before, "altered by: {way}\n{said}\n{errors}");
+        assert_eq!(bench.daemon.get("/health").status, 200, "{way}");
+        assert!(
+            change["ran"][0]["timed_out"].is_null() && change["ran"][0]["left"].is_null(),
+            "{way}: {change:#}"
+        );
+        assert!(victim.try_wait().unwrap().is_none(), "ended by: {way}");
+    }
+    victim.kill().unwrap();
+    victim.wait().unwrap();
+}
+
+#[test]
+fn what_administers_the_machine_works() {
+    let bench = Bench::under(ALLOW);
+    let mut victim = std::process::Command::new("sleep").arg("600").spawn().unwrap();
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    for (command, expected) in [
+        ("echo a > new && chmod 640 new && chown 1:2 new && stat -c '%a %u %g' new && mkdir -p d/e && mv new d/e/moved && ln d/e/moved hard && rm -r d && cat hard".to_owned(), "640 1 2\na\n"),
+        ("ps -eo pid= | grep -cw 1".to_owned(), "1\n"),
+        (format!("kill -9 {} && echo sent", victim.id()), "sent\n"),
+        ("su -s /bin/sh nobody -c 'id -u; echo x > /dev/null'".to_owned(), "65534\n"),
+        (format!("perl -MIO::Socket::INET -e 'IO::Socket::INET->new(\"127.0.0.1:{port}\") and print \"connected\\n\"'"), "connected\n"),
+        ("sleep 9 & kill $!; wait $!; echo $?".to_owned(), "143\n"),
+        ("cat /proc/sys/net/ipv4/ip_forward > /proc/sys/net/ipv4/ip_forward && echo written".to_owned(), "written\n"),
+        ("head -c 3 /dev/zero | tr '\\0' x; echo; head -c 2 /dev/urandom | wc -c".to_owned(), "xxx\n2\n"),
+        ("(ulimit -n 64; ulimit -n); perl -e 'print fork ? (wait, \"forked\\n\")[1] : exit'".to_owned(), "64\nforked\n"),
+        ("perl -e 'use threads; print threads->create(sub { 42 })->join, \"\\n\"' || echo 42".to_owned(), "42\n"),
+        ("trap 'echo caught; exit 0' TERM; kill -TERM $$; sleep 1".to_owned(), "caught\n"),
+    ] {
+        let change = bench.apply(&command);
+        assert_eq!(bench.stdout(&change), expected, "{command}: {}", bench.said(&change, "stderr"));
+    }
+    assert!(!victim.wait().unwrap().success());
+    if is_installed("ip") {
+        let change = bench.apply("ip link show lo | head -1");
+        assert!(bench.stdout(&change).contains("LOOPBACK"), "{change:#}");
+    }
+}
+
+#[test]
+fn agentd_that_is_killed_in_the_middle_says_that_it_does_not_know() {
+    let bench = Bench::under(ALLOW);
+    let started = bench.work().join("started");
+    let request = json!({
+        "mutation": "shell.apply", "reason": "a test",
+        "args": { "command": "echo begun; echo x >> started; sleep 7363; echo x >> ended", "folder": bench.work() },
+    });
+    let socket = bench.daemon.agent();
+    let asking = std::thread::spawn(move || {
+        use std::io::{Read, Write};
+        let mut stream = std::os::unix::net::UnixStream::connect(socket).unwrap();
+        let _ = stream.write_all(&post_request("/system/mutate", "", request.to_string().as_bytes()));
+        let _ = stream.read_to_end(&mut Vec::new());
+    });
+    let kept = bench.state().join("outputs/1-1/stdout");
+    eventually("it runs", || {
+        (started.exists() && std::fs::read(&kept).is_ok_and(|said| !said.is_empty())).then_some(())
+    });
+    let Bench { daemon, folder } = bench;
+    daemon.kill();
+    asking.join().unwrap();
+    eventually("what it ran has ended with agentd", || (!runs("sleep 7363")).then_some(()));
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_agentd"));
+    command.arg("--config").arg(folder.path().join("agentd.toml"));
+    let bench = Bench { daemon: Daemon::spawn(folder.path(), command), folder };
+    let change = bench.change(&json!(1));
+    assert_eq!(change["status"], "unknown", "{change:#}");
+    let outcome = change["outcome"].as_str().unwrap();
+    assert!(outcome.contains("nobody saw how it ended") && outcome.contains("not run again"), "{outcome}");
+    assert_eq!(bench.stdout(&change), "begun\n");
+    assert_eq!(std::fs::read_to_string(&started).unwrap(), "x\n", "it was not run again");
+    assert!(!bench.work().join("ended").exists());
 }

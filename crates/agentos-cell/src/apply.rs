@@ -106,8 +106,9 @@ fn confine(
     landlock::enter()?;
     let install =
         |program: &BpfProgram, flags| install(program, flags).map_err(failed("the filter for system calls"));
-    let listener = install(&filters.supervised, libc::SECCOMP_FILTER_FLAG_NEW_LISTENER)?
-        .ok_or("the filter has no listener")?;
+    // Once agentd has a call, nothing breaks it off but the end of whoever made it.
+    let flags = libc::SECCOMP_FILTER_FLAG_NEW_LISTENER | libc::SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV;
+    let listener = install(&filters.supervised, flags)?.ok_or("the filter has no listener")?;
     for filter in &filters.refusing {
         install(filter, 0)?;
     }

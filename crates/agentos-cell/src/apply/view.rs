@@ -163,7 +163,7 @@ fn give_devices(mounts: &Mounts) -> Result<(), String> {
 /// What controls the kernel is read-only; of `/proc` that part.
 fn keep_the_kernel(mounts: &Mounts) -> Result<(), String> {
     let shut = Attributes { set: libc::MOUNT_ATTR_RDONLY, ..Attributes::default() };
-    for place in mounts.of_kinds(&OF_THE_KERNEL) {
+    for place in mounts.of_kinds(&OF_THE_KERNEL).chain(mounts.below(Path::new("/sys"))) {
         if place == Path::new("/proc") {
             continue;
         }

@@ -35,6 +35,11 @@ impl Mounts {
             .map(|mount| mount.place.as_path())
     }
 
+    /// Where anything is mounted at that path or below it.
+    pub(super) fn below<'m>(&'m self, path: &'m Path) -> impl Iterator<Item = &'m Path> {
+        self.0.iter().map(|mount| mount.place.as_path()).filter(move |place| place.starts_with(path))
+    }
+
     /// All paths of what is at `path`, which has no links in it; and those that show only a part of it.
     pub(super) fn names(&self, path: &Path) -> Vec<PathBuf> {
         let mut names = vec![path.to_owned()];

@@ -1,4 +1,4 @@
-//! Keeps a command's signals from agentd, and in the end keeps it from making processes.
+//! Keeps a command's signals from agentd.
 //!
 //! Each call that arrives here has all that it says in registers, so it can be let through as it is: nothing that is looked at here
 //! can change afterwards. A number that is nobody's is answered here, for it may become agentd's.
@@ -37,14 +37,9 @@ impl Guard {
         Ok(Self { over, thread })
     }
 
-    /// From now on the command makes no process any more, and sends no signal: its calls fail.
-    pub(super) fn close(&self) {
-        self.over.store(true, Ordering::Release);
-    }
-
-    /// Waits until that is so.
+    /// The command is over.
     pub(super) fn end(self) {
-        self.close();
+        self.over.store(true, Ordering::Release);
         let _ = self.thread.join();
     }
 }
@@ -78,9 +73,6 @@ fn answer_all(listener: &Listener, kept: [u32; 2], over: &AtomicBool) {
 fn verdict(call: &Notification, kept: [u32; 2]) -> Result<(), Errno> {
     let [first, second, ..] = call.arguments.map(|argument| argument as i32);
     match call.call {
-        libc::SYS_clone => Ok(()),
-        #[cfg(target_arch = "x86_64")]
-        libc::SYS_fork | libc::SYS_vfork => Ok(()),
         libc::SYS_kill => match first {
             // Every process there is.
             -1 => Err(Errno::PERM),

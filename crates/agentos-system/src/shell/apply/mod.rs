@@ -1,7 +1,7 @@
 //! Commands that act on the machine: the making of the change `shell.apply`.
 //!
-//! The cell ([`agentos_cell::apply`]) keeps the command from what is agentd's. Here are its outputs, its clock, and the three
-//! things that agentd decides for it while it runs: whom it signals, whether it makes processes ([`guard`]), and what it says to the
+//! The cell ([`agentos_cell::apply`]) keeps the command from what is agentd's. Here are its outputs, its clock, and the two
+//! things that agentd decides for it while it runs: whom it signals ([`guard`]), and what it says to the
 //! system bus ([`bus`]).
 
 mod bus;
@@ -108,7 +108,7 @@ pub(crate) fn run(asked: Asked) -> Result<Ran, NotRun> {
     let guard = Guard::start(Listener::new(listener), [std::process::id(), cell.0.id()]).map_err(closed)?;
     let bus = Served::start(descriptors.next().map(UnixListener::from), deadline + ENDING).map_err(closed)?;
     let mut running = Running { socket, stdout, stderr, said: Vec::new(), ended: false, timed_out: false };
-    let seen = running.see_through(&guard, deadline);
+    let seen = running.see_through(deadline);
     // Where it has not ended, it hears by this that it is to end everything. Then there is nothing left to wait for.
     let _ = running.socket.shutdown(std::net::Shutdown::Both);
     let _ = cell.status(Instant::now() + ENDING);
@@ -178,32 +178,26 @@ struct Running {
 
 impl Running {
     /// Takes what it writes until the cell has ended.
-    fn see_through(&mut self, guard: &Guard, deadline: Instant) -> std::io::Result<()> {
+    fn see_through(&mut self, deadline: Instant) -> std::io::Result<()> {
         loop {
             let now = Instant::now();
             if now >= deadline && !self.ended {
                 // It is told once, by the one thing that there is to say.
                 let _ = rustix::net::send(&self.socket, b"T", rustix::net::SendFlags::NOSIGNAL);
                 self.timed_out = true;
-                self.over(guard);
+                self.ended = true;
             }
             if now >= deadline + ENDING {
                 return Ok(());
             }
             self.wait(deadline)?;
             let some = self.stdout.take()? | self.stderr.take()?;
-            let here = self.listen(guard)?;
+            let here = self.listen()?;
             // What was written before the end is in the pipes by then; what somebody outside still writes is not waited for.
             if !here && !some {
                 return Ok(());
             }
         }
-    }
-
-    /// No process more.
-    fn over(&mut self, guard: &Guard) {
-        self.ended = true;
-        guard.close();
     }
 
     fn wait(&self, deadline: Instant) -> std::io::Result<()> {
@@ -223,19 +217,19 @@ impl Running {
     }
 
     /// What the cell says. Says false once it has ended.
-    fn listen(&mut self, guard: &Guard) -> std::io::Result<bool> {
+    fn listen(&mut self) -> std::io::Result<bool> {
         let mut piece = [0; 1024];
         let flags = rustix::net::RecvFlags::DONTWAIT;
         match rustix::net::recv(&self.socket, &mut piece[..], flags) {
             Ok((0, _)) | Err(Errno::CONNRESET) => {
-                self.over(guard);
+                self.ended = true;
                 Ok(false)
             }
             Ok((length, _)) => {
                 if self.said.len() < LONGEST {
                     self.said.extend_from_slice(piece.get(..length).unwrap_or_default());
                 }
-                self.over(guard);
+                self.ended = true;
                 Ok(true)
             }
             Err(Errno::AGAIN | Errno::INTR) => Ok(true),
