@@ -57,10 +57,15 @@ impl Bench {
         change
     }
 
-    /// What is kept of what a change's command wrote.
+    /// What the operator is told that a change's command wrote, from the beginning.
     fn said(&self, change: &Value, stream: &str) -> String {
-        let kept = self.state().join("outputs").join(format!("{}-1", change["id"])).join(stream);
-        String::from_utf8_lossy(&std::fs::read(kept).unwrap()).into_owned()
+        self.output(change, "")[stream]["content"].as_str().unwrap().to_owned()
+    }
+
+    fn output(&self, change: &Value, from: &str) -> Value {
+        let path = format!("/changes/{}/output{from}", change["id"]);
+        let request = format!("GET {path} HTTP/1.1\r\nHost: agentd\r\nConnection: close\r\n\r\n");
+        exchange(&self.daemon.operator(), request.as_bytes()).json()
     }
 
     fn stdout(&self, change: &Value) -> String {
@@ -375,6 +380,44 @@ fn what_administers_the_machine_works() {
         let change = bench.apply("ip link show lo | head -1");
         assert!(bench.stdout(&change).contains("LOOPBACK"), "{change:#}");
     }
+}
+
+#[test]
+fn what_it_writes_is_followed_while_it_runs_and_masked_for_the_agent() {
+    let bench = Bench::under(ALLOW);
+    let (go, key) = (bench.work().join("go"), "AKIAIOSFODNN7EXAMPLE");
+    let command = format!(
+        "echo one; echo {key}; printf 'AKIAIOSF'; while ! test -e go; do sleep 0.05; done; echo ODNN7EXAMPLE; printf '\\377' >&2"
+    );
+    let (socket, work) = (bench.daemon.agent(), bench.work());
+    let asking = std::thread::spawn(move || {
+        let body = json!({ "mutation": "shell.apply", "args": { "command": command, "folder": work }, "reason": "a test" });
+        exchange(&socket, &post_request("/system/mutate", "", body.to_string().as_bytes())).json()
+    });
+    let change = json!({ "id": 1 });
+    let agent = |from: &str| bench.daemon.get(&format!("/changes/1/output{from}")).json();
+    let running = eventually("it runs", || {
+        let output = bench.output(&change, "");
+        output["stdout"]["content"].as_str().is_some_and(|text| text.ends_with("AKIAIOSF")).then_some(output)
+    });
+    assert_eq!((&running["running"], &running["ran"]), (&json!(true), &Value::Null), "{running:#}");
+    assert!(running["stdout"]["content"].as_str().unwrap().starts_with(&format!("one\n{key}\n")));
+    let seen = agent("");
+    let text = seen["stdout"]["content"].as_str().unwrap();
+    assert!(text.starts_with("one\n") && !text.contains("AKIA"), "{seen:#}");
+    let next = seen["stdout"]["next"].as_u64().unwrap();
+    assert_eq!(next, "one\n".len() as u64 + key.len() as u64 + 1, "half a line is not given out: {seen:#}");
+    std::fs::write(go, "").unwrap();
+    assert_eq!(asking.join().unwrap()["status"], "applied");
+    let rest = agent(&format!("?stdout_after={next}"));
+    assert_eq!((&rest["running"], &rest["ran"]["exit_status"]), (&json!(false), &json!(0)), "{rest:#}");
+    assert!(!rest["stdout"]["content"].as_str().unwrap().contains("AKIA"), "{rest:#}");
+    assert_eq!(rest["stdout"]["from"], next, "{rest:#}");
+    assert_eq!((&rest["stderr"]["encoding"], &rest["stderr"]["content"]), (&json!("base64"), &json!("/w==")));
+    assert!(bench.stdout(&change).ends_with(&format!("{key}\n")), "the operator sees it");
+    bench.daemon.get("/changes/1/output?command=2").problem(404, "not_found");
+    bench.daemon.get("/changes/9/output").problem(404, "not_found");
+    bench.daemon.get("/changes/1/output?nonsense=1").problem(422, "invalid_argument");
 }
 
 #[test]

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::Bounded;
+use crate::query::file::ContentEncoding;
 use crate::query::shell::Refused;
 
 /// Most steps of one change.
@@ -256,6 +257,52 @@ pub struct Written {
     pub sha256: String,
     /// How many are kept, from the beginning.
     pub kept: u64,
+}
+
+/// Which part of what a change's command wrote: the query part of `GET /changes/{id}/output`.
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct OutputFilter {
+    /// Which of the change's commands, from 1.
+    #[serde(default)]
+    pub command: Bounded<1, 32, 1>,
+    /// Where to begin in its standard output, in bytes: the `next` of an answer, to go on.
+    #[serde(default)]
+    pub stdout_after: Bounded<0, 1_048_576, 0>,
+    /// Where to begin in its standard error.
+    #[serde(default)]
+    pub stderr_after: Bounded<0, 1_048_576, 0>,
+}
+
+/// What a change's command wrote, as far as it is kept.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct ChangeOutput {
+    /// The number of the change.
+    pub change: u64,
+    /// Which of its commands.
+    pub command: u64,
+    /// It still runs: ask again from `next` on.
+    pub running: bool,
+    /// How it ended; missing while it runs, and where nobody saw it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ran: Option<Ran>,
+    /// Its standard output.
+    pub stdout: OutputPart,
+    /// Its standard error.
+    pub stderr: OutputPart,
+}
+
+/// A part of one of the outputs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct OutputPart {
+    /// What is kept of it from there on. Secrets are masked for the agent.
+    pub content: String,
+    /// `text` or `base64`.
+    pub encoding: ContentEncoding,
+    /// Where it begins, in bytes.
+    pub from: u64,
+    /// Where to go on, in bytes.
+    pub next: u64,
 }
 
 /// A change, as it is answered.

@@ -12,7 +12,7 @@ use super::error::ChangeError;
 use super::transition::{Irreversible, Position, Transit};
 use crate::run::count_one;
 use crate::shell::apply::{Asked, NotRun, run};
-pub use kept::{Output, Piece, output};
+pub use kept::{Mask, Output, Piece, output};
 
 /// Most characters of the command in a sentence; the arguments of the step have all of it.
 const MOST_SHOWN: usize = 400;

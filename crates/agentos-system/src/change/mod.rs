@@ -34,7 +34,7 @@ mod unit;
 
 pub use crate::text::chain;
 pub use apply::{Made, Progress};
-pub use command::{Output, Piece, output};
+pub use command::{Mask, Output, Piece, output};
 pub use context::{Context, Making};
 pub use dispatch::mutation_names;
 pub use error::ChangeError;

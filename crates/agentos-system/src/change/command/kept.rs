@@ -4,12 +4,15 @@
 
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{Read, Write};
+use std::ops::Range;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use agentos_api::change::Ran;
+use agentos_api::change::{OutputPart, Ran};
+use agentos_api::query::file::Encoding;
 
 use crate::change::context::Making;
+use crate::queries::file::encode;
 use crate::shell::apply::KEPT_BYTES;
 
 /// Commands whose output is kept: 100 MiB at most.
@@ -29,11 +32,28 @@ pub struct Output {
     pub ended: Option<Ran>,
 }
 
-/// What is kept of one output by now: all of it, because what is masked in it depends on what is around.
+/// What is kept of one output by now: all of it, because what is masked in a part depends on what is around.
 #[derive(Debug)]
 pub struct Piece {
     /// The beginning of what was written.
     pub kept: Vec<u8>,
+}
+
+/// Masks secrets in a part of a text; nothing where there are none in it.
+pub type Mask<'m> = &'m dyn Fn(&[u8], Range<usize>) -> Option<Vec<u8>>;
+
+impl Piece {
+    /// What there is from a byte on. With a mask, what is still being written is given out to the end of its last line: half of a
+    /// secret is not known to be one.
+    pub fn part(&self, from: u64, running: bool, mask: Option<Mask<'_>>) -> OutputPart {
+        let whole_lines = self.kept.iter().rposition(|&byte| byte == b'\n').map_or(0, |last| last + 1);
+        let end = if running && mask.is_some() { whole_lines } else { self.kept.len() };
+        let start = usize::try_from(from).unwrap_or(usize::MAX).min(end);
+        let kept = self.kept.get(start..end).unwrap_or_default();
+        let masked = mask.and_then(|mask| mask(&self.kept, start..end));
+        let (encoding, content, _) = encode(masked.as_deref().unwrap_or(kept), Encoding::Auto);
+        OutputPart { content, encoding, from: start as u64, next: end as u64 }
+    }
 }
 
 fn folder(outputs: &Path, change: u64, number: u32) -> PathBuf {
@@ -132,6 +152,22 @@ fn make_room(outputs: &Path) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_line_that_is_being_written_is_not_given_out_masked() {
+        let piece = Piece { kept: b"one\ntwo\nhalf a sec".to_vec() };
+        let mask = |text: &[u8], part: Range<usize>| text.get(part).map(|part| part.to_ascii_uppercase());
+        let mask: Mask<'_> = &mask;
+        let part = |from, running, mask| {
+            let part = piece.part(from, running, mask);
+            (part.content, part.from, part.next)
+        };
+        assert_eq!(part(0, true, Some(mask)), ("ONE\nTWO\n".to_owned(), 0, 8));
+        assert_eq!(part(8, true, Some(mask)), (String::new(), 8, 8));
+        assert_eq!(part(8, false, Some(mask)), ("HALF A SEC".to_owned(), 8, 18));
+        assert_eq!(part(4, true, None), ("two\nhalf a sec".to_owned(), 4, 18));
+        assert_eq!(part(99, false, None), (String::new(), 18, 18));
+    }
 
     #[test]
     fn a_command_is_begun_once_and_the_oldest_make_room() {
