@@ -102,6 +102,9 @@ fn confine(
     let sets = CapabilitySets { effective: left, permitted: left, inheritable: CapabilitySet::empty() };
     set_capabilities(None, sets).map_err(failed("the capabilities"))?;
     set_no_new_privs(true).map_err(failed("no new privileges"))?;
+    // Should the process be gone that looks after it, it goes, too.
+    rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL))
+        .map_err(failed("the signal for the parent's end"))?;
     close_on_exec().map_err(failed("the descriptors"))?;
     landlock::enter()?;
     let install =

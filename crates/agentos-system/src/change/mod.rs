@@ -46,4 +46,4 @@ pub use transition::{Position, Transition};
 pub(crate) use dispatch::Plan;
 pub(crate) use file::open_without_links;
 pub(crate) use mutations::ends_the_machine;
-pub(crate) use protect::{is_own_name, own_folders, own_programs_and_units};
+pub(crate) use protect::{is_another_name_of_own, is_own_name, own_folders, own_programs_and_units};

@@ -109,6 +109,14 @@ pub(crate) fn check_package(viewer: &Viewer, package: &str) -> Result<(), Change
     Ok(())
 }
 
+/// A name that a link gives to a unit of agentd's (systemd.unit(5), aliases).
+pub(crate) fn is_another_name_of_own(unit: &str) -> bool {
+    UNIT_FOLDERS.iter().any(|folder| {
+        let file = std::fs::canonicalize(std::path::Path::new(folder).join(unit));
+        file.is_ok_and(|file| file.file_name().and_then(std::ffi::OsStr::to_str).is_some_and(is_own_name))
+    })
+}
+
 /// Folders of agentd's, whether they are there or not.
 pub(crate) fn own_folders() -> impl Iterator<Item = &'static str> {
     FOLDERS.into_iter()

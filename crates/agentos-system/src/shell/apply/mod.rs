@@ -159,9 +159,15 @@ fn descriptors(socket: &UnixStream, deadline: Instant) -> std::io::Result<Vec<Ow
     Ok(receive(RecvFlags::CMSG_CLOEXEC)?.1)
 }
 
-fn not_closed(socket: &UnixStream) -> NotRun {
-    let said = super::sentence(socket);
-    NotRun::NotClosed(said.map_or_else(|| "it ended before it was closed".to_owned(), |(_, reason)| reason))
+/// Why it was not closed, which it says before it ends.
+fn not_closed(mut socket: &UnixStream) -> NotRun {
+    use std::io::Read;
+
+    let mut said = Vec::new();
+    let limited = socket.set_read_timeout(Some(Duration::from_secs(1)));
+    let _ = limited.and_then(|()| socket.by_ref().take(LONGEST as u64).read_to_end(&mut said));
+    let reason = Said::of(&said).not_started;
+    NotRun::NotClosed(reason.unwrap_or_else(|| "it ended before it was closed".to_owned()))
 }
 
 /// A command that runs.

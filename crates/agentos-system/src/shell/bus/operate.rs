@@ -6,7 +6,7 @@
 //! that runs programs for others.
 
 use super::message::Message;
-use crate::change::{ends_the_machine, is_own_name};
+use crate::change::{ends_the_machine, is_another_name_of_own, is_own_name};
 
 /// systemd's manager.
 const SYSTEMD: &str = "org.freedesktop.systemd1";
@@ -70,7 +70,7 @@ fn units(call: &Message<'_>, allowed: impl Fn(&str) -> bool) -> bool {
     call.first_texts().is_some_and(|units| {
         units.iter().all(|unit| {
             let name = unit.rsplit('/').next().unwrap_or_default();
-            !name.is_empty() && !is_own_name(name) && allowed(name)
+            !name.is_empty() && !is_own_name(name) && !is_another_name_of_own(name) && allowed(name)
         })
     })
 }
