@@ -58,18 +58,16 @@ pub(crate) fn run(command: &Command, apply: &Apply, socket: &UnixStream) -> Resu
     unsafe { rustix::thread::unshare_unsafe(UnshareFlags::NEWNS) }.map_err(failed("a view of the mounts"))?;
     let bus = view::make(apply)?;
     tree::adopt().map_err(failed("adopting what the command leaves"))?;
-    match fork()? {
-        Some(child) => tree::see_through(child, socket),
-        None => {
-            let bus = bus.as_ref().map(AsFd::as_fd);
-            let (word, reason) = match confine(command, socket, bus, &filters) {
-                Err(reason) => (Word::Failed, reason),
-                Ok(()) => (Word::NotStarted, execute(&command.words)),
-            };
-            say(socket, word, &reason);
-            std::process::exit(crate::enter::FAILED.into())
-        }
+    if let Some(child) = fork()? {
+        return tree::see_through(child, socket);
     }
+    let bus = bus.as_ref().map(AsFd::as_fd);
+    let (word, reason) = match confine(command, socket, bus, &filters) {
+        Err(reason) => (Word::Failed, reason),
+        Ok(()) => (Word::NotStarted, execute(&command.words)),
+    };
+    say(socket, word, &reason);
+    std::process::exit(crate::enter::FAILED.into())
 }
 
 fn confine(
