@@ -156,7 +156,7 @@ mod tests {
     #[test]
     fn a_line_that_is_being_written_is_not_given_out_masked() {
         let piece = Piece { kept: b"one\ntwo\nhalf a sec".to_vec() };
-        let mask = |text: &[u8], part: Range<usize>| text.get(part).map(|part| part.to_ascii_uppercase());
+        let mask = |text: &[u8], part: Range<usize>| text.get(part).map(<[u8]>::to_ascii_uppercase);
         let mask: Mask<'_> = &mask;
         let part = |from, running, mask| {
             let part = piece.part(from, running, mask);

@@ -5,7 +5,7 @@ use std::io::{Read, Write};
 use std::os::fd::{AsFd, BorrowedFd};
 
 use agentos_api::change::Written;
-use ring::digest::{Context, SHA256};
+use agentos_objects::Hashing;
 
 /// Read at a time, in bytes.
 const PIECE: usize = 64 << 10;
@@ -17,7 +17,7 @@ pub(super) struct Output<R> {
     file: File,
     kept: u64,
     bytes: u64,
-    digest: Context,
+    digest: Hashing,
 }
 
 impl<R: Read + AsFd> Output<R> {
@@ -27,7 +27,7 @@ impl<R: Read + AsFd> Output<R> {
     /// The kernel's.
     pub(super) fn new(pipe: R, file: File) -> std::io::Result<Self> {
         rustix::io::ioctl_fionbio(&pipe, true)?;
-        Ok(Self { pipe, open: true, file, kept: 0, bytes: 0, digest: Context::new(&SHA256) })
+        Ok(Self { pipe, open: true, file, kept: 0, bytes: 0, digest: Hashing::default() })
     }
 
     /// The pipe, while there may come more.
@@ -75,7 +75,6 @@ impl<R: Read + AsFd> Output<R> {
     /// What there was, in numbers. What is kept is durable then, as far as there was room.
     pub(super) fn end(self) -> Written {
         let _ = self.file.sync_all();
-        let sha256 = self.digest.finish().as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
-        Written { bytes: self.bytes, sha256, kept: self.kept }
+        Written { bytes: self.bytes, sha256: self.digest.finish().to_string(), kept: self.kept }
     }
 }

@@ -81,7 +81,7 @@ fn is_plain(call: &Message<'_>) -> bool {
 }
 
 fn may_stop(unit: &str) -> bool {
-    !UNDER_ALL.contains(&unit) && !unit.ends_with(".slice")
+    !UNDER_ALL.contains(&unit) && unit.rsplit('.').next() != Some("slice")
 }
 
 #[cfg(test)]
