@@ -205,6 +205,12 @@ fn whatever_it_does_it_ends_with_all_that_it_left() {
             20,
             false,
         ),
+        // Forty of them.
+        (
+            "perl -e '$SIG{TERM} = \"IGNORE\"; for (1 .. 40) { fork or do { while (1) { exit if fork; } } }' & sleep 0.3; echo left",
+            20,
+            false,
+        ),
     ] {
         let asked = Instant::now();
         let change = bench.apply_for(command, seconds);

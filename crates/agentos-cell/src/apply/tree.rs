@@ -1,6 +1,6 @@
 //! All that a command started, and its end.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::io::{Read, Write};
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
@@ -74,25 +74,36 @@ fn end_all(child: Pid, status: &mut Option<u8>) -> bool {
         std::thread::sleep(pause);
         pause = (pause * 2).min(Duration::from_millis(20));
     }
-    // Some begin another one and go, all the time: whoever is looked for is gone. So the children are killed without a pause, as
-    // the kernel lists them, which takes less time than beginning another one; and now and then whatever is below them.
-    for round in 0_u64.. {
+    // Some begin another one and go, or begin more than can be killed meanwhile. So all are halted first, until nobody is found who
+    // is not: what is halted begins nothing, and takes the place of what would be begun.
+    let mut halted = HashSet::new();
+    loop {
         reap(child, status);
-        let deep = round % 64 == 0;
-        let below = if deep { below_this() } else { children() };
-        if deep && below.is_empty() {
+        let below = below_this();
+        if below.is_empty() {
             return true;
         }
-        if begun.elapsed() > GRACE + PATIENCE {
-            break;
+        let late = begun.elapsed() > GRACE + PATIENCE;
+        if !halt(&below, &mut halted) || late {
+            signal(&below, Signal::KILL);
+            halted.clear();
+            std::thread::sleep(Duration::from_millis(2));
         }
-        signal(&below, Signal::KILL);
-        if deep {
-            // What was killed takes a moment to go.
-            std::thread::sleep(Duration::from_millis(1));
+        if late {
+            return false;
+        }
+        // Whoever begins another one and goes is found sooner as the kernel lists the children of this process.
+        for _ in 0..32 {
+            halt(&children(), &mut halted);
         }
     }
-    false
+}
+
+/// Halts those that are not halted yet. Says whether there were some.
+fn halt(processes: &[Pid], halted: &mut HashSet<Pid>) -> bool {
+    let more: Vec<Pid> = processes.iter().copied().filter(|process| halted.insert(*process)).collect();
+    signal(&more, Signal::STOP);
+    !more.is_empty()
 }
 
 /// The children of this process, which has one thread (`proc_tid_children(5)`); none where the kernel does not list them.
