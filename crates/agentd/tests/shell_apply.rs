@@ -145,6 +145,27 @@ fn it_is_made_after_a_yes_and_for_real() {
 }
 
 #[test]
+fn a_yes_to_a_script_is_a_yes_to_what_is_in_it() {
+    let bench = Bench::under(ASK);
+    let script = bench.work().join("deploy.sh");
+    std::fs::write(&script, "echo harmless > made\n").unwrap();
+    let waiting = bench.ask(&json!({ "command": "sh ./deploy.sh" })).json();
+    assert!(
+        waiting["plan"]["steps"][0]["not_covered"].to_string().contains("deploy.sh is executed"),
+        "{waiting:#}"
+    );
+    std::fs::write(&script, "echo harmful > made\n").unwrap();
+    let answer = bench.approve(&waiting);
+    assert_ne!(answer.json()["status"], "applied", "{:#}", answer.json());
+    assert!(!bench.work().join("made").exists(), "what nobody looked at is not run");
+    let again = bench.change(&waiting["id"]);
+    assert_eq!(again["status"], "waiting", "{again:#}");
+    assert_ne!(again["plan"]["hash"], waiting["plan"]["hash"]);
+    assert_eq!(bench.approve(&again).json()["status"], "applied");
+    assert_eq!(std::fs::read_to_string(bench.work().join("made")).unwrap(), "harmful\n");
+}
+
+#[test]
 fn words_are_executed_as_they_are_and_what_cannot_be_started_changes_nothing() {
     let bench = Bench::under(ALLOW);
     let change = bench.ask(&json!({ "words": ["printf", "%s|", "$(id)", "a b", "ä\u{1b}"] })).json();

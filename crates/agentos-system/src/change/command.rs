@@ -1,7 +1,9 @@
 //! A command that is run.
 
 mod kept;
+mod scripts;
 
+use std::os::unix::ffi::OsStrExt;
 use std::time::Duration;
 
 use agentos_api::change::{Effect, Ran};
@@ -28,9 +30,25 @@ pub(crate) struct ShellRun {
     pub(crate) folder: String,
     /// How long, at most.
     pub(crate) seconds: u64,
+    /// Scripts among its words, as they were when it was planned.
+    pub(crate) scripts: Vec<scripts::Script>,
 }
 
 impl ShellRun {
+    /// A command, with the scripts that its words name as they are now.
+    pub(crate) fn new(number: u32, words: Vec<String>, folder: String, seconds: u64) -> Self {
+        let scripts = scripts::named(&words, &folder);
+        Self { number, words, folder, seconds, scripts }
+    }
+
+    /// A script is not what it was when this was planned.
+    fn moved(&self) -> Option<(String, String)> {
+        scripts::changed(&self.scripts).map(|script| {
+            let on = format!("file {}", agentos_api::query::path::encode(script.path.as_os_str().as_bytes()));
+            (on, "another one, or gone".to_owned())
+        })
+    }
+
     /// Its words as they would be typed, in one line.
     pub(crate) fn shown(&self) -> String {
         let mut line = String::new();
@@ -86,7 +104,12 @@ impl Transit for ShellRun {
     }
 
     fn position(&self, context: &Context<'_>) -> Result<Position, ChangeError> {
-        let Some(making) = context.making else { return Ok(Position::Unknowable) };
+        let Some(making) = context.making else {
+            return Ok(match self.moved() {
+                Some((script, found)) => Position::Elsewhere(format!("not run, and {script} is {found}")),
+                None => Position::Unknowable,
+            });
+        };
         if self.ended(making).is_some() {
             return Ok(Position::After);
         }
@@ -105,6 +128,13 @@ impl Transit for ShellRun {
         let making = context
             .making
             .ok_or_else(|| ChangeError::failed(self.on(), "nothing keeps what it writes here"))?;
+        if let Some((what, found)) = self.moved() {
+            return Err(ChangeError::Moved {
+                what,
+                planned: "the script that was looked at".to_owned(),
+                found,
+            });
+        }
         let machine = context.machine;
         let covered: Vec<String> =
             machine.covered.iter().filter_map(|path| path.to_str().map(str::to_owned)).collect();
@@ -159,7 +189,7 @@ mod tests {
 
     fn shown(words: &[&str]) -> String {
         let words = words.iter().map(|&word| word.to_owned()).collect();
-        ShellRun { number: 1, words, folder: "/".into(), seconds: 1 }.shown()
+        ShellRun::new(1, words, "/".into(), 1).shown()
     }
 
     #[test]

@@ -19,12 +19,8 @@ impl Plan for Apply {
         let words = words(args.line())?;
         let folder = args.folder.as_ref().map_or_else(|| "/".to_owned(), ToString::to_string);
         let before = planner.planned().iter().filter(|it| matches!(it, Transition::Shell(_))).count();
-        let run = ShellRun {
-            number: u32::try_from(before).unwrap_or(u32::MAX).saturating_add(1),
-            words,
-            folder,
-            seconds: args.time_limit_seconds.get(),
-        };
+        let number = u32::try_from(before).unwrap_or(u32::MAX).saturating_add(1);
+        let run = ShellRun::new(number, words, folder, args.time_limit_seconds.get());
         planner.risk(Risk::Destructive);
         planner.summary(format!(
             "Runs as root in {}, for {} s at most: {}",
@@ -35,6 +31,12 @@ impl Plan for Apply {
         planner.not_covered(
             "what the command does is not foreseen: this plan shows its words and nothing else, and programs that it runs may do anything that root can",
         );
+        for script in &run.scripts {
+            planner.not_covered(format!(
+                "{} is executed: it is part of what is agreed to as it is now, and is to be read",
+                script.path.display()
+            ));
+        }
         planner.not_covered(
             "what it writes may be run by others as root later (units, cron, a login): then nothing keeps that from agentd",
         );
