@@ -39,6 +39,11 @@ pub(crate) fn run(file: Option<PathBuf>, config: Config, policy: Loaded) -> Resu
     let state = Arc::new(StateDirectory::open(&config.state_directory)?);
     let machine = Arc::new(Machine::new(MachineOptions {
         protected: vec![state.path().to_owned(), config.policy.clone()],
+        covered: [&config.sockets.agent.path, &config.sockets.operator.path]
+            .into_iter()
+            .chain(&file)
+            .cloned()
+            .collect(),
         // By what runs here, not by a name that may have been given to another program since.
         cell: vec!["/proc/self/exe".into(), agentos_cell::ARGUMENT.into()],
         ..MachineOptions::default()

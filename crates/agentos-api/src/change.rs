@@ -8,7 +8,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::Bounded;
-use crate::query::shell::Output;
+use crate::query::file::ContentEncoding;
+use crate::query::shell::{Output, Refused};
 
 /// Most steps of one change.
 pub const MAX_STEPS: usize = 32;
@@ -226,6 +227,87 @@ pub struct Decided {
     pub reason: Option<String>,
 }
 
+/// How a command ended that was run as a change.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Ran {
+    /// What it exited with; of one that a signal ended 128 and the signal's number, as in sh(1). Missing where it did not end
+    /// by itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exit_status: Option<u8>,
+    /// It was ended, with all that it started, because its time was over.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub timed_out: bool,
+    /// Something that it started could not be ended.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub left: bool,
+    /// How long it took, in milliseconds, with the end of what it left running.
+    pub milliseconds: u64,
+    /// Its standard output.
+    pub stdout: Written,
+    /// Its standard error.
+    pub stderr: Written,
+    /// What it asked of the system bus and was kept from.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub refused: Vec<Refused>,
+}
+
+/// One of the outputs of such a command.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Written {
+    /// Bytes that it wrote altogether.
+    pub bytes: u64,
+    /// SHA-256 of all of them, in hexadecimal.
+    pub sha256: String,
+    /// How many are kept, from the beginning.
+    pub kept: u64,
+}
+
+/// Which part of what a change's command wrote: the query part of `GET /changes/{id}/output`.
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct OutputFilter {
+    /// Which of the change's commands, from 1.
+    #[serde(default)]
+    pub command: Bounded<1, 32, 1>,
+    /// Where to begin in its standard output, in bytes: the `next` of an answer, to go on.
+    #[serde(default)]
+    pub stdout_after: Bounded<0, 1_048_576, 0>,
+    /// Where to begin in its standard error.
+    #[serde(default)]
+    pub stderr_after: Bounded<0, 1_048_576, 0>,
+}
+
+/// What a change's command wrote, as far as it is kept.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct ChangeOutput {
+    /// The number of the change.
+    pub change: u64,
+    /// Which of its commands.
+    pub command: u64,
+    /// It still runs: ask again from `next` on.
+    pub running: bool,
+    /// How it ended; missing while it runs, and where nobody saw it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ran: Option<Ran>,
+    /// Its standard output.
+    pub stdout: OutputPart,
+    /// Its standard error.
+    pub stderr: OutputPart,
+}
+
+/// A part of one of the outputs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct OutputPart {
+    /// What is kept of it from there on. Secrets are masked for the agent.
+    pub content: String,
+    /// `text` or `base64`.
+    pub encoding: ContentEncoding,
+    /// Where it begins, in bytes.
+    pub from: u64,
+    /// Where to go on, in bytes.
+    pub next: u64,
+}
+
 /// A change, as it is answered.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Change {
@@ -258,6 +340,9 @@ pub struct Change {
     /// What became of it, where there is more to say than the status: why it failed, what is known of an unknown one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub outcome: Option<String>,
+    /// How the commands ended that it ran, in their order. What they wrote is at `GET /changes/{id}/output`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ran: Vec<Ran>,
     /// The change that this one takes back.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub undoes: Option<u64>,

@@ -6,8 +6,8 @@ use serde_json::{Map, Value, json};
 
 use crate::catalog::Catalog;
 use crate::change::{
-    Change, ChangeFilter, ChangePage, ChatDecideRequest, ChatDecided, ConfirmRequest, DecideRequest,
-    GrantList, LiftRequest, MutateRequest, UndoRequest,
+    Change, ChangeFilter, ChangeOutput, ChangePage, ChatDecideRequest, ChatDecided, ConfirmRequest,
+    DecideRequest, GrantList, LiftRequest, MutateRequest, OutputFilter, UndoRequest,
 };
 use crate::event::{EventFilter, EventPage};
 use crate::health::HealthReport;
@@ -171,6 +171,15 @@ fn describe_changes(paths: &mut Paths) {
         document.number_in_path("id");
         document.answers::<Change>();
     });
+    paths.get(
+        "/changes/{id}/output",
+        "What a command of a change wrote, also while it runs. Not an event.",
+        |document| {
+            document.number_in_path("id");
+            document.parameters_of::<OutputFilter>();
+            document.answers::<ChangeOutput>();
+        },
+    );
     paths.post("/changes/{id}/undo", "Take a change back: itself a change.", |document| {
         document.number_in_path("id");
         document.takes::<UndoRequest>();

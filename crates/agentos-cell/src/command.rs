@@ -28,6 +28,19 @@ pub enum Confinement {
     Observe,
     /// It sees the machine's files, and what it writes is kept apart.
     Preview(Preview),
+    /// It acts on the machine, and not on agentd.
+    Apply(Apply),
+}
+
+/// What a command that acts on the machine does not get at. Paths that are not there are passed over.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Apply {
+    /// Files and folders in place of which it finds nothing. The first of them is a folder.
+    pub covered: Vec<String>,
+    /// Files that it reads and does not alter.
+    pub read_only: Vec<String>,
+    /// The socket of the system bus, in place of which it finds one that agentd answers.
+    pub bus: String,
 }
 
 /// A command could not be sent or received.
@@ -82,6 +95,10 @@ pub enum Word {
     Failed,
     /// The program could not be started: a sentence follows.
     NotStarted,
+    /// A command that was applied has ended: its exit status follows.
+    Ended,
+    /// Nothing that it left runs any more.
+    AllEnded,
 }
 
 impl Word {
@@ -92,6 +109,8 @@ impl Word {
             Self::Ready => b'R',
             Self::Failed => b'F',
             Self::NotStarted => b'N',
+            Self::Ended => b'E',
+            Self::AllEnded => b'A',
         }
     }
 
@@ -102,6 +121,8 @@ impl Word {
             b'R' => Some(Self::Ready),
             b'F' => Some(Self::Failed),
             b'N' => Some(Self::NotStarted),
+            b'E' => Some(Self::Ended),
+            b'A' => Some(Self::AllEnded),
             _ => None,
         }
     }

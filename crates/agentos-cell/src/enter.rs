@@ -33,7 +33,7 @@ const PREVIEWING: CapabilitySet = CapabilitySet::CHOWN
     .union(CapabilitySet::SETFCAP)
     .union(CapabilitySet::NET_BIND_SERVICE);
 /// What the process exits with where a step failed.
-const FAILED: u8 = 125;
+pub(crate) const FAILED: u8 = 125;
 
 /// Reads a [`Command`] from standard input, which is a socket, and becomes it. It has to be called while there is one thread.
 ///
@@ -43,6 +43,9 @@ pub fn enter() -> ExitCode {
     let Ok(socket) = std::io::stdin().as_fd().try_clone_to_owned() else { return ExitCode::from(FAILED) };
     let mut socket = UnixStream::from(socket);
     match Command::receive(&mut socket).map_err(|error| error.to_string()).and_then(|command| {
+        if let Confinement::Apply(apply) = &command.confinement {
+            return crate::apply::run(&command, apply, &socket);
+        }
         let filters = programs::receive(&mut socket).map_err(failed("the filters"))?;
         run(&command, &socket, &filters)
     }) {
@@ -54,7 +57,7 @@ pub fn enter() -> ExitCode {
     }
 }
 
-fn say(socket: &UnixStream, word: Word, text: &str) {
+pub(crate) fn say(socket: &UnixStream, word: Word, text: &str) {
     use std::io::Write;
 
     let mut message = vec![word.byte()];
@@ -63,7 +66,7 @@ fn say(socket: &UnixStream, word: Word, text: &str) {
 }
 
 /// Something that failed, with what it was.
-fn failed<E: std::fmt::Display>(what: &'static str) -> impl FnOnce(E) -> String {
+pub(crate) fn failed<E: std::fmt::Display>(what: &'static str) -> impl FnOnce(E) -> String {
     move |error| format!("{what}: {error}")
 }
 
@@ -71,8 +74,8 @@ fn failed<E: std::fmt::Display>(what: &'static str) -> impl FnOnce(E) -> String 
 fn run(command: &Command, socket: &UnixStream, filters: &[BpfProgram; 3]) -> Result<u8, String> {
     let namespaces = UnshareFlags::NEWNS | UnshareFlags::NEWIPC | UnshareFlags::NEWPID;
     let namespaces = match command.confinement {
-        Confinement::Observe => namespaces,
         Confinement::Preview(_) => namespaces | UnshareFlags::NEWNET | UnshareFlags::NEWUTS,
+        Confinement::Observe | Confinement::Apply(_) => namespaces,
     };
     // SAFETY: no descriptor table is shared with another thread: there is none, and CLONE_FILES is not asked for.
     unsafe { rustix::thread::unshare_unsafe(namespaces) }.map_err(failed("namespaces"))?;
@@ -91,7 +94,7 @@ fn first(command: &Command, socket: &UnixStream, filters: &[BpfProgram; 3]) -> u
     let said = rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL))
         .map_err(failed("the signal for the parent's end"))
         .and_then(|()| match &command.confinement {
-            Confinement::Observe => Ok(()),
+            Confinement::Observe | Confinement::Apply(_) => Ok(()),
             // By this process: the processes that are seen are those of its namespace.
             Confinement::Preview(preview) => enter_view(preview, socket),
         })
@@ -134,7 +137,7 @@ fn confine(command: &Command, socket: &UnixStream, filters: &[BpfProgram; 3]) ->
         .and_then(|empty| rustix::stdio::dup2_stdin(&empty))
         .map_err(failed("an empty standard input"))?;
     let left = match command.confinement {
-        Confinement::Observe => OBSERVING,
+        Confinement::Observe | Confinement::Apply(_) => OBSERVING,
         Confinement::Preview(_) => PREVIEWING,
     };
     for capability in (0..=40).map(|number| CapabilitySet::from_bits_retain(1 << number)) {
@@ -160,7 +163,7 @@ fn confine(command: &Command, socket: &UnixStream, filters: &[BpfProgram; 3]) ->
 }
 
 /// The reading end of a pipe that nobody writes to.
-fn empty_pipe() -> rustix::io::Result<OwnedFd> {
+pub(crate) fn empty_pipe() -> rustix::io::Result<OwnedFd> {
     rustix::pipe::pipe().map(|(reader, _)| reader)
 }
 
@@ -195,7 +198,7 @@ fn make_mounts_read_only() -> Result<(), String> {
 }
 
 /// Adds a filter, and answers its listener where one was asked for.
-fn install(program: &BpfProgram, flags: libc::c_ulong) -> std::io::Result<Option<OwnedFd>> {
+pub(crate) fn install(program: &BpfProgram, flags: libc::c_ulong) -> std::io::Result<Option<OwnedFd>> {
     let length = u16::try_from(program.len()).map_err(|_| std::io::ErrorKind::InvalidInput)?;
     let filter = libc::sock_fprog { len: length, filter: program.as_ptr().cast_mut().cast() };
     // SAFETY: the instructions live until the call has returned, and the kernel copies them (seccomp(2)).
@@ -213,7 +216,7 @@ fn install(program: &BpfProgram, flags: libc::c_ulong) -> std::io::Result<Option
 }
 
 /// Whatever is open besides the three standard ones does not reach the program.
-fn close_on_exec() -> std::io::Result<()> {
+pub(crate) fn close_on_exec() -> std::io::Result<()> {
     // SAFETY: it marks descriptors and closes none.
     let result =
         unsafe { libc::syscall(libc::SYS_close_range, 3, libc::c_uint::MAX, libc::CLOSE_RANGE_CLOEXEC) };
@@ -221,7 +224,7 @@ fn close_on_exec() -> std::io::Result<()> {
 }
 
 /// Executes, and answers why it could not. Nothing is allocated between the filter and the program but here, by this thread.
-fn execute(words: &[String]) -> String {
+pub(crate) fn execute(words: &[String]) -> String {
     let owned: Result<Vec<CString>, _> = words.iter().map(|word| CString::new(word.as_bytes())).collect();
     let Ok(owned) = owned else { return "a word of it has a NUL byte".to_owned() };
     let Some(program) = owned.first() else { return "there is no program to run".to_owned() };
@@ -234,7 +237,7 @@ fn execute(words: &[String]) -> String {
 }
 
 /// A second process; in it, nothing.
-fn fork() -> Result<Option<rustix::process::Pid>, String> {
+pub(crate) fn fork() -> Result<Option<rustix::process::Pid>, String> {
     // SAFETY: this process has one thread, so the second one is in no state that another thread left half done.
     match unsafe { libc::fork() } {
         0 => Ok(None),

@@ -14,7 +14,10 @@
 //!    exchanging the path is no check.
 //!
 //! A step that fails ends the process, and nothing runs.
+//!
+//! A command that is made as a change is kept from less ([`apply`]).
 
+pub mod apply;
 mod command;
 mod enter;
 pub mod filter;
@@ -24,7 +27,7 @@ mod preview_filter;
 pub mod programs;
 mod send;
 
-pub use command::{Command, CommandError, Confinement, MOST_BYTES, Word};
+pub use command::{Apply, Command, CommandError, Confinement, MOST_BYTES, Word};
 pub use enter::enter;
 pub use listener::{Listener, Notification};
 pub use preview::{How, MOST_OVERLAYS, Mounted, Outcome, Preview};

@@ -26,6 +26,8 @@ pub fn send(socket: &mut impl Write, confinement: &Confinement) -> Result<(), Er
     static PREVIEW: OnceLock<Result<Vec<u8>, String>> = OnceLock::new();
     let made = match confinement {
         Confinement::Observe => OBSERVE.get_or_init(|| filters().map(|programs| encoded(&programs))),
+        // It refuses by a list of its own, and makes it itself.
+        Confinement::Apply(_) => return Ok(()),
         Confinement::Preview(_) => {
             PREVIEW.get_or_init(|| preview_filter::filters().map(|programs| encoded(&programs)))
         }

@@ -12,7 +12,7 @@ use agentos_api::event::{Actor, EventFilter, EventType, Order, TypeFilter};
 use agentos_api::question::Standing;
 use agentos_ledger::{AppendError, Appended, Ledger, NewEvent};
 use agentos_objects::Objects;
-use agentos_system::change::Context;
+use agentos_system::change::{Context, Making};
 use agentos_system::{Machine, Rules, Viewer};
 use jiff::Timestamp;
 use serde::Serialize;
@@ -246,7 +246,17 @@ impl Changes {
     }
 
     pub(crate) fn context(&self) -> Context<'_> {
-        Context { machine: &self.machine, objects: &self.objects }
+        Context { machine: &self.machine, objects: &self.objects, making: None }
+    }
+
+    /// A change that is about to be made, or that was when agentd was cut off.
+    pub(crate) fn making(&self, change: u64) -> Making {
+        Making::new(change, self.outputs())
+    }
+
+    /// Where what commands write is kept.
+    pub(crate) fn outputs(&self) -> PathBuf {
+        self.options.directory.join("outputs")
     }
 
     pub(crate) fn note_unconfirmed(&self, change: u64) {

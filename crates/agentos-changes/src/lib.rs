@@ -26,6 +26,7 @@ mod grants;
 mod judge;
 mod kept;
 mod make;
+mod output;
 mod questions;
 mod record;
 mod settle;

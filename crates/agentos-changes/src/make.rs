@@ -1,9 +1,11 @@
 //! Asking for a change, and making it.
 
-use agentos_api::change::{Change, MAX_REASON_BYTES, MAX_STEPS, MutateRequest, Plan, Risk, Status, Step};
+use agentos_api::change::{
+    Change, MAX_REASON_BYTES, MAX_STEPS, MutateRequest, Plan, Ran, Risk, Status, Step,
+};
 use agentos_objects::Batch;
 use agentos_system::Moment;
-use agentos_system::change::{Ahead, ChangeError, Made, Prepared, Replaced, chain};
+use agentos_system::change::{Ahead, ChangeError, Context, Made, Prepared, Replaced, chain};
 use serde_json::json;
 
 use crate::changes::{Asked, Changes, Outcome, from_now};
@@ -240,10 +242,13 @@ impl Changes {
     ) -> Result<(), ChangesError> {
         let record = self.record_of(change)?;
         let mut replaced = Replaced::default();
-        let made = kept.script.make_after(ahead, &mut replaced, &self.context(), |_| self.step("transition"));
+        let making = self.making(change);
+        let context = Context { making: Some(&making), ..self.context() };
+        let made = kept.script.make_after(ahead, &mut replaced, &context, |_| self.step("transition"));
+        let ran = making.ran();
         self.step("made");
         match made {
-            Made::All => self.made(&record, by, replaced),
+            Made::All => self.made(&record, by, ran, replaced),
             Made::TakenBack { error } => {
                 let reason = format!("{}; what had been made of it was taken back", chain(&error));
                 self.end(change, by, Happening::Failed { reason: cut(&reason, 4000) })?;
@@ -255,7 +260,7 @@ impl Changes {
             Made::Stuck { error, left } => {
                 let reason =
                     format!("{}; and this could not be taken back: {}", chain(&error), left.join("; "));
-                self.end(change, by, Happening::Unknown { reason: cut(&reason, 4000) })?;
+                self.end(change, by, Happening::Unknown { reason: cut(&reason, 4000), ran })?;
                 Err(ChangesError::Failed { change, reason })
             }
         }
@@ -263,17 +268,23 @@ impl Changes {
 
     /// A change was made: what that means for it, and for those that it takes back.
     /// The files that it replaced are freed while that is recorded.
-    pub(crate) fn made(&self, record: &Record, by: &Asked, replaced: Replaced) -> Result<(), ChangesError> {
+    pub(crate) fn made(
+        &self,
+        record: &Record,
+        by: &Asked,
+        ran: Vec<Ran>,
+        replaced: Replaced,
+    ) -> Result<(), ChangesError> {
         let change = record.id;
         if record.can_lock_out && !self.options.confirm_within.is_zero() {
             let until = from_now(self.options.confirm_within);
             let alone = self.arm(change).err().map(|reason| cut(&reason, 500));
             let made = Some(Moment::now());
-            self.happen(&by.actor, vec![(change, Happening::Unconfirmed { until, alone, made })])?;
+            self.happen(&by.actor, vec![(change, Happening::Unconfirmed { until, alone, made, ran })])?;
             self.note_unconfirmed(change);
             return Ok(());
         }
-        let happenings = self.consequences(record, Happening::Applied { found: false })?;
+        let happenings = self.consequences(record, Happening::Applied { found: false, ran })?;
         let book = self.book()?;
         let underway = self.begin_happening(&by.actor, happenings)?;
         drop(replaced);
@@ -349,6 +360,7 @@ fn only_planned(request: &Request<'_>, plan: Plan) -> Change {
         chat_code: None,
         decided: None,
         outcome,
+        ran: Vec::new(),
         undoes: None,
         undone_by: None,
         next_step: None,

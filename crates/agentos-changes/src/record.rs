@@ -2,7 +2,9 @@
 //!
 //! The same function takes in an event when it is recorded and when the ledger is read again, so both come out the same.
 
-use agentos_api::change::{Decided, Risk, Status};
+use std::time::Duration;
+
+use agentos_api::change::{Decided, Ran, Risk, Status};
 use agentos_objects::Hash;
 use agentos_system::Moment;
 use serde::{Deserialize, Serialize};
@@ -70,6 +72,9 @@ pub(crate) enum Happening {
         /// It was found to be made after agentd had been cut off.
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         found: bool,
+        /// How its commands ended.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        ran: Vec<Ran>,
     },
     /// `change.unconfirmed`.
     Unconfirmed {
@@ -80,6 +85,8 @@ pub(crate) enum Happening {
         /// When it was made: whoever confirms it logged in after that.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         made: Option<Moment>,
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        ran: Vec<Ran>,
     },
     /// `change.confirmed`.
     Confirmed {
@@ -90,7 +97,11 @@ pub(crate) enum Happening {
     /// `change.failed`.
     Failed { reason: String },
     /// `change.unknown`.
-    Unknown { reason: String },
+    Unknown {
+        reason: String,
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        ran: Vec<Ran>,
+    },
     /// `change.undone`.
     Undone {
         #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -164,6 +175,9 @@ pub(crate) struct Record {
     pub(crate) undone_by: Option<u64>,
     /// When it was made, where it has to be confirmed.
     pub(crate) made: Option<Moment>,
+    /// How its commands ended.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) ran: Vec<Ran>,
 }
 
 impl Record {
@@ -208,6 +222,7 @@ impl Record {
                 undoes: undoes.clone(),
                 undone_by: None,
                 made: None,
+                ran: Vec::new(),
             });
         }
         let mut record = before?;
@@ -255,11 +270,15 @@ impl Record {
                 self.status = Status::Applying;
                 self.outcome = None;
             }
-            Happening::Applied { found } => self.end(
-                Status::Applied,
-                found.then(|| "agentd was cut off, and found it made when it started again".to_owned()),
-            ),
-            Happening::Unconfirmed { until, alone, made } => {
+            Happening::Applied { found, ran } => {
+                let found =
+                    found.then(|| "agentd was cut off, and found it made when it started again".to_owned());
+                let said: Vec<String> = found.into_iter().chain(ran.iter().map(sentence)).collect();
+                self.ran.clone_from(ran);
+                self.end(Status::Applied, (!said.is_empty()).then(|| said.join("; ")));
+            }
+            Happening::Unconfirmed { until, alone, made, ran } => {
+                self.ran.clone_from(ran);
                 self.status = Status::Unconfirmed;
                 self.made.clone_from(made);
                 self.expires = Some(until.clone());
@@ -271,7 +290,10 @@ impl Record {
                 self.end(Status::Applied, Some(format!("confirmed by {}{from}", seen.actor)));
             }
             Happening::Failed { reason } => self.end(Status::Failed, Some(reason.clone())),
-            Happening::Unknown { reason } => self.end(Status::Unknown, Some(reason.clone())),
+            Happening::Unknown { reason, ran } => {
+                self.ran.clone_from(ran);
+                self.end(Status::Unknown, Some(reason.clone()));
+            }
             Happening::Undone { by, reason } => {
                 self.end(Status::Undone, reason.clone());
                 self.undone_by = *by;
@@ -288,6 +310,18 @@ impl Record {
         self.expires = None;
         self.outcome = outcome;
     }
+}
+
+/// How a command ended, in words.
+fn sentence(ran: &Ran) -> String {
+    let took = Duration::from_millis(ran.milliseconds).as_secs_f64();
+    let how = match ran.exit_status {
+        Some(status) => format!("it exited with {status} after {took:.1} s"),
+        None if ran.timed_out => format!("its time was over, and it was ended after {took:.1} s"),
+        None => format!("it ended after {took:.1} s"),
+    };
+    let left = if ran.left { "; something that it started could not be ended" } else { "" };
+    format!("{how}, having written {} bytes and {} bytes of errors{left}", ran.stdout.bytes, ran.stderr.bytes)
 }
 
 /// The data of an event about a change, from its payload; nothing for another kind of event.

@@ -3,7 +3,7 @@
 use agentos_api::change::Status;
 use agentos_api::event::Actor;
 use agentos_system::Wake;
-use agentos_system::change::{Progress, Replaced, chain};
+use agentos_system::change::{Context, Progress, Replaced, chain};
 
 use crate::changes::{Asked, Changes, is_over};
 use crate::error::ChangesError;
@@ -57,14 +57,20 @@ impl Changes {
                     "agentd was cut off while it was made, and what it was is lost: {}",
                     chain(&error)
                 );
-                return self.end(change, by, Happening::Unknown { reason: cut(&reason, 4000) });
+                return self.end(
+                    change,
+                    by,
+                    Happening::Unknown { reason: cut(&reason, 4000), ran: Vec::new() },
+                );
             }
         };
-        let context = self.context();
+        let making = self.making(change);
+        let context = Context { making: Some(&making), ..self.context() };
+        let ran = kept.script.ran(&making);
         match kept.script.progress(&context) {
-            Ok(Progress::All) if record.can_lock_out => self.made(record, by, Replaced::default()),
+            Ok(Progress::All) if record.can_lock_out => self.made(record, by, ran, Replaced::default()),
             Ok(Progress::All) => {
-                self.happen(&by.actor, self.consequences(record, Happening::Applied { found: true })?)?;
+                self.happen(&by.actor, self.consequences(record, Happening::Applied { found: true, ran })?)?;
                 self.objects.unpin(&[change]);
                 Ok(())
             }
@@ -87,14 +93,14 @@ impl Changes {
             Ok(Progress::Unclear(found)) => {
                 let reason =
                     format!("agentd was cut off while it was made; what is there now: {}", found.join("; "));
-                self.end(change, by, Happening::Unknown { reason: cut(&reason, 4000) })
+                self.end(change, by, Happening::Unknown { reason: cut(&reason, 4000), ran })
             }
             Err(error) => {
                 let reason = format!(
                     "agentd was cut off while it was made, and cannot see how far: {}",
                     chain(&error)
                 );
-                self.end(change, by, Happening::Unknown { reason: cut(&reason, 4000) })
+                self.end(change, by, Happening::Unknown { reason: cut(&reason, 4000), ran })
             }
         }
     }
@@ -116,7 +122,11 @@ impl Changes {
             return self.end(record.id, by, Happening::Failed { reason });
         }
         let reason = format!("agentd was cut off, and this could not be taken back: {}", left.join("; "));
-        self.end(record.id, by, Happening::Unknown { reason: cut(&reason, 4000) })
+        self.end(
+            record.id,
+            by,
+            Happening::Unknown { reason: cut(&reason, 4000), ran: kept.script.ran(&self.making(record.id)) },
+        )
     }
 
     /// Takes back a change that nobody confirmed in time.
@@ -208,6 +218,6 @@ pub fn take_back_alone(
         return Ok(Vec::new());
     }
     let kept = crate::kept::read(objects, &record)?;
-    let context = agentos_system::change::Context { machine, objects };
+    let context = agentos_system::change::Context { machine, objects, making: None };
     Ok(kept.script.take_back(kept.script.len(), &context))
 }

@@ -44,6 +44,7 @@ impl Changes {
 
 /// A change with its plan.
 pub(crate) fn with_plan(record: &Record, plan: Plan) -> Change {
+    let next_step = next_step(record, &plan.undo);
     Change {
         id: record.id,
         status: record.status,
@@ -57,13 +58,14 @@ pub(crate) fn with_plan(record: &Record, plan: Plan) -> Change {
         chat_code: None,
         decided: record.decided.clone(),
         outcome: record.outcome.clone(),
+        ran: record.ran.clone(),
         undoes: record.undoes.first().copied(),
         undone_by: record.undone_by,
-        next_step: next_step(record),
+        next_step,
     }
 }
 
-fn next_step(record: &Record) -> Option<String> {
+fn next_step(record: &Record, undo: &Undo) -> Option<String> {
     let id = record.id;
     match record.status {
         Status::Waiting => {
@@ -79,6 +81,11 @@ fn next_step(record: &Record) -> Option<String> {
              `agentctl approvals confirm {id}`.",
             record.expires.as_deref().unwrap_or("its time")
         )),
+        Status::Applied if !record.ran.is_empty() => {
+            Some(format!("What it wrote is shown with `agentctl changes output {id}`."))
+        }
+        // It says itself that it cannot be taken back.
+        Status::Applied if matches!(undo, Undo::Impossible { .. }) => None,
         Status::Applied if record.undone_by.is_none() => {
             Some(format!("It is taken back with `agentctl undo {id}`."))
         }

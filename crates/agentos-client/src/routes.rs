@@ -2,8 +2,8 @@
 
 use agentos_api::catalog::Catalog;
 use agentos_api::change::{
-    Change, ChangeFilter, ChangePage, ConfirmRequest, DecideRequest, GrantList, LiftRequest, MutateRequest,
-    UndoRequest,
+    Change, ChangeFilter, ChangeOutput, ChangePage, ConfirmRequest, DecideRequest, GrantList, LiftRequest,
+    MutateRequest, OutputFilter, UndoRequest,
 };
 use agentos_api::event::{EventFilter, EventPage};
 use agentos_api::health::HealthReport;
@@ -136,6 +136,12 @@ impl Client {
     /// `GET /changes/{id}`: one change with its plan and where it stands.
     pub async fn change(&self, id: u64) -> Result<Change, ClientError> {
         self.get(format!("/changes/{id}")).await
+    }
+
+    /// `GET /changes/{id}/output`: what a command of a change wrote. While it runs, ask again from where the answer ends.
+    pub async fn change_output(&self, id: u64, filter: &OutputFilter) -> Result<ChangeOutput, ClientError> {
+        let path = self.path_with(&format!("/changes/{id}/output"), filter)?;
+        self.get(path).await
     }
 
     /// `POST /changes/{id}/undo`: plans taking a change back and, unless `dry_run` is set, does it or has it wait. The

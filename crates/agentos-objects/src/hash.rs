@@ -57,6 +57,27 @@ impl Hash {
     }
 }
 
+/// The hash of a content that comes in pieces.
+pub struct Hashing(Context);
+
+impl Default for Hashing {
+    fn default() -> Self {
+        Self(Context::new(&SHA256))
+    }
+}
+
+impl Hashing {
+    /// The next piece.
+    pub fn update(&mut self, piece: &[u8]) {
+        self.0.update(piece);
+    }
+
+    /// The name of all of them.
+    pub fn finish(self) -> Hash {
+        Hash::from_digest(self.0.finish().as_ref())
+    }
+}
+
 impl fmt::Display for Hash {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.iter().try_for_each(|byte| write!(formatter, "{byte:02x}"))

@@ -28,7 +28,7 @@ mod store;
 
 pub use batch::{Batch, Evicted};
 pub use error::ObjectError;
-pub use hash::Hash;
+pub use hash::{Hash, Hashing};
 pub use store::{Objects, Options, Usage};
 
 /// Contents up to this many bytes are rows of the database. A row of SQLite is faster than a file up to about here.

@@ -23,7 +23,7 @@ fn main() {
     let machine =
         Machine::new(MachineOptions { protected: vec![directory.clone()], ..MachineOptions::default() });
     let objects = Objects::open(&Options::new(directory)).expect("a store");
-    let context = Context { machine: &machine, objects: &objects };
+    let context = Context { machine: &machine, objects: &objects, making: None };
     println!("files   plan ms  delete ms  undo ms  per file µs   × rm + cp -a + sync");
     for size in SIZES {
         let tree = folder.path().join(format!("tree-{size}"));

@@ -31,7 +31,7 @@ fn main() -> Outcome {
     let folder = Path::new(folder);
     let machine = Machine::new(MachineOptions::default());
     let objects = Objects::open(&Options::new(folder.join("objects")))?;
-    let context = Context { machine: &machine, objects: &objects };
+    let context = Context { machine: &machine, objects: &objects, making: None };
     match (words[0], rest) {
         ("plan", steps) => plan(folder, steps, &context),
         ("make", steps) => {

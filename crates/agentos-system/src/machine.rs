@@ -25,6 +25,9 @@ pub struct MachineOptions {
     /// The folder below which the machine's own files (`/etc/passwd`, `/etc/fstab` …) are changed; empty for `/`. A test
     /// gives one of its own.
     pub root: PathBuf,
+    /// More of agentd's that a command does not get at which acts on the machine: its sockets, its configuration. What is
+    /// [`MachineOptions::protected`] is kept from it, too.
+    pub covered: Vec<PathBuf>,
     /// How a cell for a command is started: a program whose `main` calls [`agentos_cell::enter`], and its arguments. Empty:
     /// no commands are run.
     pub cell: Vec<PathBuf>,
@@ -47,6 +50,7 @@ pub struct Viewer {
 pub struct Machine {
     root: PathBuf,
     pub(crate) cells: Arc<Cells>,
+    pub(crate) covered: Vec<PathBuf>,
     pub(crate) bus: Bus,
     pub(crate) protected: Arc<Protected>,
     pub(crate) accounts: Arc<Accounts>,
@@ -63,6 +67,8 @@ impl Machine {
         Self {
             root: options.root,
             cells: Arc::new(Cells::new(options.cell)),
+            // The first is a folder, where there is one.
+            covered: options.protected.iter().cloned().chain(options.covered).collect(),
             bus: Bus::default(),
             protected: Arc::new(Protected::new(options.protected)),
             accounts: Arc::default(),

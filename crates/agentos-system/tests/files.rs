@@ -48,7 +48,7 @@ impl Bench {
     }
 
     fn context(&self) -> Context<'_> {
-        Context { machine: &self.machine, objects: &self.objects }
+        Context { machine: &self.machine, objects: &self.objects, making: None }
     }
 
     fn plan(&self, steps: &[(&str, Value)]) -> Result<Prepared, ChangeError> {

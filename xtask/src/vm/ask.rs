@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+use agentos_api::change::{Change, ChangeOutput, MutateRequest, OutputFilter};
 use agentos_api::event::{Event, EventFilter, Order};
 use agentos_api::{Problem, Query};
 use agentos_client::{Client, ClientError};
@@ -41,6 +42,30 @@ impl Ask {
         self.runtime
             .block_on(self.client.query::<Q>(&args))
             .with_context(|| format!("{} did not answer", Q::NAME))
+    }
+
+    /// Makes a change of one step.
+    ///
+    /// # Errors
+    /// What agentd answered instead.
+    pub(super) fn mutate(&self, mutation: &str, args: &Value) -> Result<Change> {
+        let request = MutateRequest {
+            mutation: Some(mutation.to_owned()),
+            args: args.as_object().cloned().unwrap_or_default(),
+            reason: "a test".to_owned(),
+            ..MutateRequest::default()
+        };
+        self.runtime.block_on(self.client.mutate(&request)).with_context(|| format!("{mutation} {args}"))
+    }
+
+    /// What the first command of a change wrote.
+    ///
+    /// # Errors
+    /// What agentd answered instead.
+    pub(super) fn output(&self, change: u64) -> Result<ChangeOutput> {
+        self.runtime
+            .block_on(self.client.change_output(change, &OutputFilter::default()))
+            .with_context(|| format!("the output of change {change}"))
     }
 
     /// The events of one type, oldest first.

@@ -1,5 +1,7 @@
 //! `agentctl changes`: what was changed, and what became of it.
 
+mod output;
+
 use agentos_api::Bounded;
 use agentos_api::change::{Change, ChangeFilter, ChangePage, Status};
 use clap::{Args, Subcommand, ValueEnum};
@@ -16,7 +18,8 @@ use crate::view;
     agentctl changes\n  \
     agentctl changes --status waiting\n  \
     agentctl changes --on 'file /etc/hosts'\n  \
-    agentctl changes show 12")]
+    agentctl changes show 12\n  \
+    agentctl changes output 12")]
 pub(crate) struct Arguments {
     #[command(subcommand)]
     command: Option<Command>,
@@ -32,6 +35,21 @@ enum Command {
         /// The number of the change
         #[arg(value_parser = clap::value_parser!(u64).range(1..))]
         number: u64,
+    },
+    /// Shows what a command of a change wrote, also while it runs.
+    ///
+    /// The first 256 KiB of each output are kept. With --json, what is no text is in base64.
+    #[command(after_help = "Examples:\n  agentctl changes output 12\n  agentctl changes output 12 --follow")]
+    Output {
+        /// The number of the change
+        #[arg(value_parser = clap::value_parser!(u64).range(1..))]
+        number: u64,
+        /// Which of its commands
+        #[arg(long, value_name = "NUMBER", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..=32))]
+        command: u64,
+        /// Go on until it has ended
+        #[arg(long, short)]
+        follow: bool,
     },
 }
 
@@ -86,6 +104,9 @@ pub(crate) async fn run(context: &mut Context, arguments: &Arguments) -> Result<
     match &arguments.command {
         None => list(context, &arguments.list).await,
         Some(Command::Show { number }) => show(context, *number).await,
+        Some(Command::Output { number, command, follow }) => {
+            output::show(context, *number, *command, *follow).await
+        }
     }
 }
 

@@ -53,6 +53,26 @@ fn what_is_so_already_is_no_change() {
 }
 
 #[test]
+fn what_a_command_wrote_is_shown_beside_how_it_ended() {
+    let agentd = Agentd::start();
+    let command = "command=echo said; printf 'a \\033[2Jtrouble\\n' >&2; exit 3";
+    let made = agentd.run(&["change", "shell.apply", command, "--reason", "a test", "--yes"]).with(0);
+    assert!(made.stdout.contains("risk        destructive\n"), "{made:?}");
+    assert!(made.stdout.ends_with("What it wrote is shown with `agentctl changes output 1`.\n"), "{made:?}");
+    for arguments in [&["changes", "output", "1"][..], &["changes", "output", "1", "--follow"]] {
+        let output = agentd.run(arguments).with(0);
+        assert!(output.stdout.starts_with("said\na ") && !output.stdout.contains('\u{1b}'), "{output:?}");
+        assert_eq!(output.stderr, "It exited with 3.\n");
+    }
+    let json = agentd.run(&["changes", "output", "1", "--json"]).with(0).json();
+    assert_eq!((&json["ran"]["exit_status"], &json["stdout"]["content"]), (&3.into(), &"said\n".into()));
+    let shown = agentd.run(&["changes", "show", "1"]).with(0).stdout;
+    assert!(shown.contains("it exited with 3 after "), "{shown}");
+    agentd.run(&["changes", "output", "9"]).with(4);
+    agentd.run(&["changes", "output", "1", "--command", "2"]).with(4);
+}
+
+#[test]
 fn nothing_is_made_where_nobody_agrees() {
     let agentd = Agentd::start();
     let run = write(&agentd, "hello\n", &[]).with(2);

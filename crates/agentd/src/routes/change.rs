@@ -1,14 +1,17 @@
 //! `/system/mutate`, `/changes`, `/approvals`, `/questions`, `/grants`: what changes the machine, and who says yes.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use agentos_api::change::{
-    ChangeFilter, ChangePage, ConfirmRequest, DecideRequest, GrantList, MutateRequest, Status, UndoRequest,
+    ChangeFilter, ChangePage, ConfirmRequest, DecideRequest, GrantList, MutateRequest, OutputFilter, Status,
+    UndoRequest,
 };
 use agentos_api::question::ApprovalList;
 use agentos_api::{Bounded, Code, Problem, parse};
 use agentos_changes::{Asked, Changes, ChangesError, Outcome, content_bytes};
-use agentos_policy::{Quota, Spend};
+use agentos_policy::{Quota, Spend, mask};
+use agentos_system::change::Mask;
 use agentos_system::{Moment, counting_programs, starts_programs};
 use axum::extract::{Path, RawQuery, State};
 use axum::http::StatusCode;
@@ -129,6 +132,29 @@ pub(crate) async fn show(
         .blocking("reading a change", move |app| app.changes.get(id).map_err(|error| changes_problem(&error)))
         .await?;
     Ok(json(shown(change, &caller, &app)))
+}
+
+pub(crate) async fn output(
+    State(app): State<Arc<App>>,
+    caller: Caller,
+    Path(id): Path<String>,
+    RawQuery(query): RawQuery,
+) -> Result<Response, Refusal> {
+    let id = number(&id)?;
+    let filter: OutputFilter =
+        parse::url_query(query.as_deref().unwrap_or_default()).map_err(|error| parse_problem(error, ""))?;
+    let role = caller.role;
+    let bytes = app
+        .blocking_json("reading what a command wrote", move |app| {
+            let masked = |text: &[u8], part: Range<usize>| {
+                let secrets = mask::find(text);
+                (!secrets.is_empty()).then(|| mask::replace(text, part, &secrets))
+            };
+            let mask: Option<Mask<'_>> = if role == Role::Operator { None } else { Some(&masked) };
+            app.changes.output(id, &filter, mask).map_err(|error| changes_problem(&error))
+        })
+        .await?;
+    Ok(json(bytes))
 }
 
 pub(crate) async fn decide(

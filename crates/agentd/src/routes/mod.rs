@@ -59,6 +59,7 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         .route("/system/mutate", post(change::mutate))
         .route("/changes", get(change::page))
         .route("/changes/{id}", get(change::show))
+        .route("/changes/{id}/output", get(change::output))
         .route("/changes/{id}/undo", post(change::undo))
         .route("/changes/{id}/confirm", post(change::confirm))
         .route("/approvals", get(change::waiting))

@@ -134,6 +134,7 @@ mutations! {
     service::Start,
     service::Stop,
     service::Unmask,
+    shell::Apply,
     shell::Preview,
     ssh_key::Add,
     ssh_key::Remove,

@@ -16,32 +16,70 @@ pub const MAX_WORDS: usize = 10_000;
 /// Most bytes of a command, as it is written in JSON: it is recorded whole, and an event has room for little more.
 pub const MAX_COMMAND_BYTES: usize = 60_000;
 
-/// Which command, and how long it may take.
-#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Args {
-    /// A command line for `shell`. Not together with `words`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub command: Option<String>,
-    /// The program and its arguments, each as it is: no shell looks at them.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub words: Vec<String>,
-    /// The shell that is given `command` with `-c`.
-    #[serde(default = "default_shell")]
-    pub shell: String,
-    /// The folder in which it runs.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub folder: Option<AbsolutePath>,
-    /// Seconds after which it is ended, with all that it started.
-    #[serde(default)]
-    pub time_limit_seconds: Bounded<1, 25, 10>,
-    /// Bytes that are kept of each of its outputs, from the beginning.
-    #[serde(default)]
-    pub output_bytes: Bounded<1, 524_288, 32_768>,
+/// Declares arguments that begin with a command: the same for each way in which one is run.
+macro_rules! command_arguments {
+    ($(#[$doc:meta])* $arguments:ident { $($(#[$field_doc:meta])* $field:ident: $type:ty,)* }) => {
+        $(#[$doc])*
+        #[derive(Clone, Debug, serde::Serialize, serde::Deserialize, schemars::JsonSchema)]
+        #[serde(deny_unknown_fields)]
+        pub struct $arguments {
+            /// A command line for `shell`. Not together with `words`.
+            #[serde(default, skip_serializing_if = "Option::is_none")]
+            pub command: Option<String>,
+            /// The program and its arguments, each as it is: no shell looks at them.
+            #[serde(default, skip_serializing_if = "Vec::is_empty")]
+            pub words: Vec<String>,
+            /// The shell that is given `command` with `-c`.
+            #[serde(default = "crate::query::shell::default_shell")]
+            pub shell: String,
+            /// The folder in which it runs.
+            #[serde(default, skip_serializing_if = "Option::is_none")]
+            pub folder: Option<crate::query::path::AbsolutePath>,
+            $($(#[$field_doc])* pub $field: $type,)*
+        }
+
+        impl $arguments {
+            /// The command in them.
+            pub fn line(&self) -> crate::query::shell::Line<'_> {
+                crate::query::shell::Line {
+                    command: self.command.as_deref(),
+                    words: &self.words,
+                    shell: &self.shell,
+                    folder: self.folder.as_ref(),
+                }
+            }
+        }
+    };
+}
+pub(crate) use command_arguments;
+
+command_arguments! {
+    /// Which command, and how long it may take.
+    Args {
+        /// Seconds after which it is ended, with all that it started.
+        #[serde(default)]
+        time_limit_seconds: Bounded<1, 25, 10>,
+        /// Bytes that are kept of each of its outputs, from the beginning.
+        #[serde(default)]
+        output_bytes: Bounded<1, 524_288, 32_768>,
+    }
 }
 
 pub(crate) fn default_shell() -> String {
     "sh".to_owned()
+}
+
+/// A command, as it was asked for.
+#[derive(Clone, Copy, Debug)]
+pub struct Line<'a> {
+    /// A command line, for `shell`.
+    pub command: Option<&'a str>,
+    /// Or a program with its arguments.
+    pub words: &'a [String],
+    /// The shell.
+    pub shell: &'a str,
+    /// The folder in which it runs, if not `/`.
+    pub folder: Option<&'a AbsolutePath>,
 }
 
 /// What it said.

@@ -2,7 +2,9 @@
 
 use std::collections::HashMap;
 
-use super::context::Context;
+use agentos_api::change::Ran;
+
+use super::context::{Context, Making};
 use super::error::ChangeError;
 use super::file::together::{self, Ahead, Failed, Replaced};
 use super::reverse;
@@ -178,6 +180,17 @@ impl Script {
     }
 }
 
+impl Script {
+    /// How the commands of a change ended, as far as that was noted: for after a cut.
+    pub fn ran(&self, making: &Making) -> Vec<Ran> {
+        let commands = self.transitions().filter_map(|transition| match transition {
+            Transition::Shell(run) => run.ended(making),
+            _ => None,
+        });
+        commands.collect()
+    }
+}
+
 enum Count {
     /// The first so many of a thing's transitions were made.
     Done(usize),
@@ -249,8 +262,10 @@ fn take_back(done: &[&Transition], context: &Context<'_>) -> Vec<String> {
 /// ending.
 fn still_under_way(transition: &Transition, error: &ChangeError, context: &Context<'_>) -> Option<String> {
     // The others are made whole or not at all.
-    let lingers =
-        matches!(transition, Transition::UnitRun(_) | Transition::UnitAct(_) | Transition::Packages(_));
+    let lingers = matches!(
+        transition,
+        Transition::UnitRun(_) | Transition::UnitAct(_) | Transition::Packages(_) | Transition::Shell(_)
+    );
     if !lingers || !matches!(error, ChangeError::Failed { .. }) {
         return None;
     }

@@ -75,6 +75,7 @@ const TABLE: &[Entry] = &[
     entry::<mutation::service::Start>(),
     entry::<mutation::service::Stop>(),
     entry::<mutation::service::Unmask>(),
+    entry::<mutation::shell::Apply>(),
     entry::<mutation::shell::Preview>(),
     entry::<mutation::ssh_key::Add>(),
     entry::<mutation::ssh_key::Remove>(),

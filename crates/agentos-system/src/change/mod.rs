@@ -7,6 +7,7 @@
 //! A mutation only plans. It is a function from arguments to transitions ([`Plan`], one file a family in `mutations/`).
 
 mod apply;
+mod command;
 mod context;
 mod diff;
 mod dispatch;
@@ -33,7 +34,8 @@ mod unit;
 
 pub use crate::text::chain;
 pub use apply::{Made, Progress};
-pub use context::Context;
+pub use command::{Mask, Output, Piece, output};
+pub use context::{Context, Making};
 pub use dispatch::mutation_names;
 pub use error::ChangeError;
 pub use file::together::{Ahead, Replaced};
@@ -43,3 +45,5 @@ pub use transition::{Position, Transition};
 
 pub(crate) use dispatch::Plan;
 pub(crate) use file::open_without_links;
+pub(crate) use mutations::ends_the_machine;
+pub(crate) use protect::{is_another_name_of_own, is_own_name, own_folders, own_programs_and_units};

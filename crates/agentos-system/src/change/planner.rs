@@ -80,7 +80,7 @@ impl<'p> Planner<'p> {
 
     /// The machine with the store.
     pub(crate) fn context(&self) -> Context<'p> {
-        Context { machine: self.machine, objects: self.batch.store() }
+        Context { machine: self.machine, objects: self.batch.store(), making: None }
     }
 
     /// What the step does, in a sentence.

@@ -41,6 +41,8 @@ const UNIT_FOLDERS: [&str; 8] = [
 ];
 /// Units of agentd's, by how their names begin.
 const UNITS: [&str; 3] = ["agentd", "agentos", "openclaw-gateway"];
+/// Files and folders of units that are told of.
+const MOST_OWN_UNITS: usize = 100;
 /// Packages of agentd's, by how their names begin.
 const PACKAGES: [&str; 3] = ["agentd", "agentos", "openclaw"];
 /// Who there is and who may operate: changed by mutations that know what they mean, not as text.
@@ -112,6 +114,29 @@ pub(crate) fn check_package(viewer: &Viewer, package: &str) -> Result<(), Change
     Ok(())
 }
 
+/// A name that a link gives to a unit of agentd's (systemd.unit(5), aliases).
+pub(crate) fn is_another_name_of_own(unit: &str) -> bool {
+    UNIT_FOLDERS.iter().any(|folder| {
+        let file = std::fs::canonicalize(std::path::Path::new(folder).join(unit));
+        file.is_ok_and(|file| file.file_name().and_then(std::ffi::OsStr::to_str).is_some_and(is_own_name))
+    })
+}
+
+/// Folders of agentd's, whether they are there or not.
+pub(crate) fn own_folders() -> impl Iterator<Item = &'static str> {
+    FOLDERS.into_iter()
+}
+
+/// Files that are executed as agentd's: its programs, and what is there of its units.
+pub(crate) fn own_programs_and_units() -> Vec<String> {
+    let units = UNIT_FOLDERS.iter().flat_map(std::fs::read_dir).flatten().flatten().filter_map(|entry| {
+        let name = entry.file_name();
+        name.to_str().filter(|name| is_own_name(name))?;
+        entry.path().to_str().map(str::to_owned)
+    });
+    PROGRAMS.iter().map(|&program| program.to_owned()).chain(units.take(MOST_OWN_UNITS)).collect()
+}
+
 /// `path` is `root`, below it, or a folder that holds it: moving that away would move it.
 fn touches(path: &[u8], root: &[u8]) -> bool {
     let below = |path: &[u8], root: &[u8]| {
@@ -136,7 +161,7 @@ fn is_own_name_bytes(name: &[u8]) -> bool {
 }
 
 /// `agentd.service`, `agentd.service.d`, `agentos-egress.socket`; and what drops into every unit of a type.
-fn is_own_name(name: &str) -> bool {
+pub(crate) fn is_own_name(name: &str) -> bool {
     let own = UNITS.iter().any(|unit| {
         name.strip_prefix(unit).is_some_and(|rest| matches!(rest.chars().next(), Some('.' | '-' | '@')))
     });

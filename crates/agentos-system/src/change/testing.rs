@@ -45,7 +45,7 @@ impl Bench {
     }
 
     pub(crate) fn context(&self) -> Context<'_> {
-        Context { machine: &self.machine, objects: &self.objects }
+        Context { machine: &self.machine, objects: &self.objects, making: None }
     }
 
     fn plan_as(&self, operator: bool, steps: &[(&str, Value)]) -> Result<Prepared, ChangeError> {

@@ -3,6 +3,7 @@
 use agentos_api::change::Effect;
 use serde::{Deserialize, Serialize};
 
+use super::command::ShellRun;
 use super::context::Context;
 use super::entry::{Entry, Member};
 use super::error::ChangeError;
@@ -203,6 +204,8 @@ transitions! {
     Rename(Rename),
     /// A route.
     Route(Route),
+    /// A command that is run.
+    Shell(ShellRun),
     /// A signal to a process.
     Signal(Signal),
     /// What is swapped to.

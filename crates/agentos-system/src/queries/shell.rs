@@ -10,15 +10,15 @@ use crate::QueryError;
 use crate::dispatch::Read;
 use crate::machine::{Machine, Viewer};
 use crate::run::count_one;
-use crate::shell::{Asked, Line, output, run};
+use crate::shell::{Asked, output, run, words};
 
 impl Read for Shell {
     fn check(args: &Args) -> Result<(), QueryError> {
-        line(args).words().map(|_| ())
+        words(args.line()).map(|_| ())
     }
 
     fn read(machine: &Machine, viewer: Viewer, args: Args) -> Result<Output, QueryError> {
-        let words = line(&args).words()?;
+        let words = words(args.line())?;
         let folder = args.folder.as_ref().map_or_else(|| "/".to_owned(), ToString::to_string);
         count_one();
         let ended = run(Asked {
@@ -31,8 +31,4 @@ impl Read for Shell {
         })?;
         Ok(output(ended, &viewer))
     }
-}
-
-fn line(args: &Args) -> Line<'_> {
-    Line { command: args.command.as_deref(), words: &args.words, shell: &args.shell }
 }

@@ -8,6 +8,7 @@
 
 mod allow;
 mod message;
+mod operate;
 mod sasl;
 #[cfg(test)]
 mod tests;
@@ -54,11 +55,26 @@ pub(crate) fn relay(
     deadline: Instant,
     refused: &dyn Fn(&str),
 ) -> io::Result<()> {
+    relay_by(Rules::Reads, client, bus, deadline, refused)
+}
+
+/// As [`relay`], by other rules.
+///
+/// # Errors
+///
+/// As [`relay`].
+pub(crate) fn relay_by(
+    rules: Rules,
+    client: UnixStream,
+    bus: UnixStream,
+    deadline: Instant,
+    refused: &dyn Fn(&str),
+) -> io::Result<()> {
     let mut client = Side::new(client);
     let mut bus = Side::new(bus);
     let Some(guid) = authenticate(&mut bus, deadline)? else { return Ok(()) };
     let mut server = Server::new(guid);
-    let mut answers = Answers { serial: 0, told: 0, refused };
+    let mut answers = Answers { rules, serial: 0, told: 0, refused };
     loop {
         // What has arrived is worked off first, as far as the other side has room for it.
         let mut begun = server.begun();
@@ -78,6 +94,29 @@ pub(crate) fn relay(
         let bus_reads = begun && client.write.len() < MAX_WAITING;
         if !wait([(&mut client, client_reads), (&mut bus, bus_reads)], deadline)? {
             return Ok(());
+        }
+    }
+}
+
+/// Which calls are passed on.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Rules {
+    /// Those that read ([`allow`]).
+    Reads,
+    /// Those that operate services as well ([`operate`]).
+    Operates,
+}
+
+impl Rules {
+    fn allow(self, call: &Message<'_>) -> bool {
+        allow::reads(call) || matches!(self, Self::Operates) && operate::allows(call)
+    }
+
+    /// Said with the error.
+    const fn otherwise(self) -> &'static str {
+        match self {
+            Self::Reads => "not while observing",
+            Self::Operates => "not through a command that is applied",
         }
     }
 }
@@ -187,6 +226,7 @@ fn authenticate(bus: &mut Side, deadline: Instant) -> io::Result<Option<String>>
 
 /// How refused calls are answered.
 struct Answers<'a> {
+    rules: Rules,
     serial: u32,
     told: usize,
     refused: &'a dyn Fn(&str),
@@ -204,8 +244,9 @@ fn pass_calls(client: &mut Side, bus: &mut Side, answers: &mut Answers<'_>) -> i
         if message.kind != Kind::MethodCall {
             continue;
         }
-        if allow::reads(&message) {
-            message.write_call(&mut bus.write);
+        if answers.rules.allow(&message) {
+            let starts = matches!(answers.rules, Rules::Operates) && !allow::reads(&message);
+            message.write_call(starts, &mut bus.write);
         } else {
             answers.refuse(&message, &mut client.write);
         }
@@ -225,7 +266,7 @@ impl Answers<'_> {
         if call.flags & message::NO_REPLY_EXPECTED == 0 {
             // Zero is no serial.
             self.serial = self.serial.checked_add(1).unwrap_or(1);
-            message::write_denied(call, self.serial, &format!("not while observing: {what}"), out);
+            message::write_denied(call, self.serial, &format!("{}: {what}", self.rules.otherwise()), out);
         }
     }
 }

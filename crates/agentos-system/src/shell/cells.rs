@@ -42,6 +42,8 @@ pub(crate) struct Cells {
 #[derive(Debug)]
 pub(super) struct Begun {
     pub(super) cell: Cell,
+    /// What keeps it within its limits. After the cell, which is in it until it has ended.
+    pub(super) bound: Bound,
     /// Where it is told, and what it says.
     pub(super) socket: UnixStream,
 }
@@ -75,7 +77,21 @@ impl Cells {
         }
     }
 
+    /// One that waits and is bound by nothing: for a command that acts on the machine.
+    ///
+    /// # Errors
+    /// None can be started.
+    pub(super) fn unbound(&self) -> std::io::Result<(Cell, UnixStream)> {
+        self.start().map(|(cell, socket)| (Cell(cell), socket))
+    }
+
     fn begin(&self) -> std::io::Result<Begun> {
+        let (cell, socket) = self.start()?;
+        let bound = Bound::of(&cell, self.groups.as_ref());
+        Ok(Begun { cell: Cell(cell), bound, socket })
+    }
+
+    fn start(&self) -> std::io::Result<(Child, UnixStream)> {
         let (socket, theirs) = UnixStream::pair()?;
         let (program, arguments) =
             self.program.split_first().ok_or_else(|| std::io::Error::other("no program makes cells here"))?;
@@ -88,15 +104,13 @@ impl Cells {
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()?;
-        let bound = Bound::of(&cell, self.groups.as_ref());
-        let cell = Cell(cell, bound);
-        Ok(Begun { cell, socket })
+        Ok((cell, socket))
     }
 }
 
 /// A cell that was started: it is killed when it is dropped, and with it all that runs in it.
 #[derive(Debug)]
-pub(super) struct Cell(pub(super) Child, pub(super) Bound);
+pub(super) struct Cell(pub(super) Child);
 
 impl Cell {
     /// Its exit status, once its outputs are closed; none where it has not ended in time.

@@ -1,20 +1,23 @@
-//! Commands that read the machine and change nothing, and commands whose effects on files are only looked at.
+//! Commands that read the machine and change nothing, commands whose effects on files are only looked at ([`preview`]), and those that
+//! act on the machine as a change ([`apply`]).
 //!
 //! A command runs in a cell ([`agentos_cell`]): of system calls only those that read are let through. What it opens is
 //! opened here in its place ([`supervisor`]), by the rules for reading that hold for whoever asks, on the file itself and not on a
 //! path that may be exchanged.
 
+pub(crate) mod apply;
 mod bus;
 mod cells;
 mod cgroup;
 mod limits;
-mod line;
 mod output;
 mod preview;
 mod resolve;
 mod supervisor;
+mod told;
 mod view;
 mod watch;
+mod words;
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
@@ -31,11 +34,12 @@ use crate::files::{Known, Protected};
 use crate::machine::Viewer;
 use cells::Begun;
 pub(crate) use cells::Cells;
-pub(crate) use line::{Line, output};
 pub(crate) use output::{Captured, Outputs};
 pub(crate) use preview::{moment, preview};
 use supervisor::{Sight, Supervisor};
+pub(crate) use told::output;
 pub(crate) use view::{Overlay, View};
+pub(crate) use words::words;
 
 /// How long the cell may take until it is closed and the command begins.
 const SET_UP: Duration = Duration::from_secs(10);
@@ -74,11 +78,11 @@ pub(crate) struct Ended {
 /// [`QueryError::Unavailable`] where the cell cannot be closed: then nothing ran. [`QueryError::InvalidArgument`] where the
 /// program cannot be started.
 pub(crate) fn run(asked: Asked) -> Result<Ended, QueryError> {
-    Told::new(&asked)?.go_on(asked, Sight::Machine)
+    Running::new(&asked)?.go_on(asked, Sight::Machine)
 }
 
 /// A cell that was told what to run.
-struct Told {
+struct Running {
     begun: Begun,
     outputs: Outputs,
     at: Instant,
@@ -86,7 +90,7 @@ struct Told {
     known: Known,
 }
 
-impl Told {
+impl Running {
     fn new(asked: &Asked) -> Result<Self, QueryError> {
         let at = Instant::now();
         let mut begun = asked.cells.take().map_err(failed)?;
@@ -103,21 +107,21 @@ impl Told {
 
     /// Answers for the command until it has ended, or its time is over.
     fn go_on(self, asked: Asked, sight: Sight) -> Result<Ended, QueryError> {
-        let Self { begun: Begun { mut cell, socket }, mut outputs, at, known } = self;
+        let Self { begun: Begun { mut cell, bound, socket }, mut outputs, at, known } = self;
         let Some(listener) = listener(&socket, at + SET_UP).map_err(failed)? else {
             return Err(not_closed(sentence(&socket).as_ref()));
         };
         let deadline = Instant::now() + asked.time;
         let supervisor = Supervisor::start(listener, sight, asked.viewer, asked.protected, known, deadline)
             .map_err(failed)?;
-        let watch = cell.1.watch(&cell.0);
+        let watch = bound.watch(&cell.0);
         // Beside the command, and not by this thread, for which its outputs wait.
         let cells = asked.cells;
         let next = std::thread::Builder::new().name("next cell".to_owned()).spawn(move || cells.prepare());
         let in_time = outputs.drain(deadline).map_err(failed)?;
         let status = if in_time { cell.status(deadline).map_err(failed)? } else { None };
-        let mut refused = cell.1.exceeded(watch);
-        let limits = cell.1.told();
+        let mut refused = bound.exceeded(watch);
+        let limits = bound.told();
         // Its first process ends with it, and all others with that one.
         drop(cell);
         refused.extend(supervisor.end());

@@ -13,7 +13,7 @@ use rustix::io::Errno;
 use super::resolve::{Found, Task, file_type, walk};
 use super::supervisor::{Answering, DEVICES, Opened, Sight, TERMINAL, device, line_of};
 use super::view::{Chosen, Source, View};
-use super::{Asked, Ended, SET_UP, Told, descriptors, failed, not_closed, sentence};
+use super::{Asked, Ended, Running, SET_UP, descriptors, failed, not_closed, sentence};
 use crate::QueryError;
 use crate::files::{Located, link_to};
 
@@ -35,17 +35,17 @@ pub(crate) fn preview(
     let chosen = Chosen::of(hidden)?;
     let preview = agentos_cell::Preview { mounts: chosen.mounts.clone(), bytes, files };
     asked.command.confinement = agentos_cell::Confinement::Preview(preview);
-    let mut told = Told::new(&asked)?;
-    let Some((descriptors, outcome)) = told.view().map_err(failed)? else {
-        return Err(not_closed(sentence(&told.begun.socket).as_ref()));
+    let mut running = Running::new(&asked)?;
+    let Some((descriptors, outcome)) = running.view().map_err(failed)? else {
+        return Err(not_closed(sentence(&running.begun.socket).as_ref()));
     };
     let view = View::new(chosen, descriptors, &outcome).map_err(|error| failed(error.into()))?;
     let view = Arc::new(view);
-    let ended = told.go_on(asked, Sight::View(Arc::clone(&view)))?;
+    let ended = running.go_on(asked, Sight::View(Arc::clone(&view)))?;
     Ok((ended, view))
 }
 
-impl Told {
+impl Running {
     /// What the cell says of the view that it made; nothing where it made none.
     fn view(&mut self) -> std::io::Result<Option<(Vec<OwnedFd>, Outcome)>> {
         use std::io::Read;

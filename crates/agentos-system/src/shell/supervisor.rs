@@ -455,7 +455,7 @@ fn path_in(thread: u32, address: u64) -> Result<Vec<u8>, Errno> {
 }
 
 /// The number of a thread's process.
-fn process_of(thread: u32) -> Result<u32, Errno> {
+pub(super) fn process_of(thread: u32) -> Result<u32, Errno> {
     // Only of a process there is such a handle, not of another thread in it, and asking for it is quicker than reading.
     let number = i32::try_from(thread).ok().and_then(Pid::from_raw).ok_or(Errno::SRCH)?;
     if pidfd_open(number, PidfdFlags::empty()).is_ok() {

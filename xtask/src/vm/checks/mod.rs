@@ -37,6 +37,8 @@ pub(super) const CHECKS: &[Check] = &[
     ("a command that observes reads what root reads", shell::reads_what_root_reads),
     ("a command that observes reaches no service", shell::reaches_no_service),
     ("a command that observes takes no more than it may", shell::takes_no_more_than_it_may),
+    ("a command that is applied operates services", shell::applied_operates_services),
+    ("a command that is applied leaves agentd alone", shell::applied_leaves_agentd_alone),
     ("a bus that was started again is found again", units::bus_restarts),
     ("without a bus the answer says what is missing", units::no_bus),
     ("a systemd that hangs is given up on, and asked again when it is back", units::systemd_hangs),

@@ -99,3 +99,80 @@ pub(super) fn takes_no_more_than_it_may(ask: &Ask, guest: &Guest) -> Result<()> 
     let answer = guest.run(&["agentctl", "query", "shell", "command=cat /proc/self/cgroup", "--json"])?;
     expect(answer.contains("/agentd.service/command-"), "a group of its own", &answer)
 }
+
+/// The operator's socket: nobody else has to say yes there.
+fn operator(guest: &Guest) -> Result<Ask> {
+    Ask::new(guest.path("/run/agentos/operator.sock"))
+}
+
+pub(super) fn applied_operates_services(_: &Ask, guest: &Guest) -> Result<()> {
+    let ask = operator(guest)?;
+    guest.shell(
+        "printf '[Service]\\nExecStart=/bin/sleep infinity\\n[Install]\\nWantedBy=multi-user.target\\n' >/etc/systemd/system/applied.service; systemctl daemon-reload",
+    )?;
+    let run = "systemctl show -p MainPID --value applied.service";
+    for (command, state) in [
+        ("systemctl start applied.service", "active"),
+        ("systemctl restart applied", "active"),
+        ("systemctl stop applied.service", "inactive"),
+        ("systemctl enable --now applied.service", "active"),
+        ("systemctl kill -s KILL applied.service; sleep 0.5; systemctl reset-failed", "inactive"),
+        (
+            "systemctl disable applied.service; systemctl daemon-reload && systemctl start applied.service",
+            "active",
+        ),
+        ("kill $(systemctl show -p MainPID --value applied.service); sleep 0.5", "inactive"),
+    ] {
+        let before = guest.shell(run)?;
+        let change = ask.mutate("shell.apply", &json!({ "command": command, "time_limit_seconds": 20 }))?;
+        let said = ask.output(change.id)?;
+        expect(change.ran.first().is_some_and(|ran| ran.exit_status == Some(0)), command, &said)?;
+        let is = guest.shell("systemctl is-active applied.service || true")?;
+        expect(is.trim() == state, command, &(is, said))?;
+        expect(
+            !command.contains("restart") || guest.shell(run)? != before,
+            "it is another process",
+            &command,
+        )?;
+    }
+    Ok(())
+}
+
+pub(super) fn applied_leaves_agentd_alone(_: &Ask, guest: &Guest) -> Result<()> {
+    let ask = operator(guest)?;
+    let agentd = "systemctl show -p MainPID,InvocationID,ActiveState,UnitFileState agentd.service; stat -c '%i %s' /var/lib/agentos/ledger.key; ls /run/agentos";
+    let before = guest.shell(agentd)?;
+    for command in [
+        "systemctl stop agentd.service",
+        "systemctl restart agentd",
+        "systemctl kill -s KILL agentd.service",
+        "systemctl mask --now agentd.service",
+        "systemctl isolate rescue.target",
+        "systemctl poweroff",
+        "systemctl stop sysinit.target",
+        "systemctl set-property agentd.service CPUWeight=7",
+        "systemd-run --wait touch /applied",
+        "systemd-run --user -M root@ touch /applied",
+        "busctl call org.freedesktop.systemd1 /org/freedesktop/systemd1/unit/agentd_2eservice org.freedesktop.systemd1.Unit Stop s replace",
+        "loginctl terminate-user root",
+        "echo x > /run/initctl",
+        "cat /var/lib/agentos/ledger.key",
+        "agentctl --socket /run/agentos/operator.sock changes",
+        "echo 1 > /sys/fs/cgroup/system.slice/agentd.service/cgroup.kill",
+        "echo x >> /usr/lib/systemd/system/agentd.service; echo x >> /etc/systemd/system/agentd.service; false",
+        "kill -9 $(systemctl show -p MainPID --value agentd.service)",
+        "for p in /proc/[0-9]*; do cat $p/root/var/lib/agentos/ledger.key && exit 0; done; false",
+        "head -c 1 /dev/vda || head -c 1 /dev/sda",
+    ] {
+        let change = ask.mutate("shell.apply", &json!({ "command": command, "time_limit_seconds": 10 }))?;
+        let said = ask.output(change.id)?;
+        expect(
+            change.ran.first().is_some_and(|ran| ran.exit_status != Some(0)),
+            command,
+            &(&change.ran, said),
+        )?;
+        let after = guest.shell(agentd)?;
+        expect(before == after, command, &after)?;
+    }
+    expect(guest.shell("! test -e /applied && echo none")?.trim() == "none", "nothing ran outside", &())
+}

@@ -20,3 +20,4 @@ mod timer;
 mod timezone;
 
 pub(super) use file::like;
+pub(crate) use service::ends_the_machine;

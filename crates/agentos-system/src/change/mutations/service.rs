@@ -20,6 +20,7 @@ use crate::change::unit::{Act, ManagerReload, Mark, Run, UnitAct, UnitRun};
 use crate::systemd::control::{self, Look, Running};
 use crate::systemd::unit_name::normalise;
 
+pub(crate) use critical::ends_the_machine;
 pub(super) use critical::is_critical;
 pub(super) use enable::{disable, enable, links_to};
 

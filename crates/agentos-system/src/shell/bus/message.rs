@@ -149,8 +149,36 @@ impl<'a> Message<'a> {
         Ok(())
     }
 
-    /// Writes the call as it goes to the bus: nothing is started for it, and nobody is asked for a password.
-    pub(super) fn write_call(&self, out: &mut Vec<u8>) {
+    /// The texts of its first argument, where that is one text or a list of them; nothing where it is neither, or broken.
+    pub(super) fn first_texts(&self) -> Option<Vec<&'a str>> {
+        let mut reader = Reader { bytes: self.body, at: 0, big: self.big };
+        match self.signature?.as_bytes() {
+            [b's', ..] => Some(vec![reader.string().ok()?]),
+            [b'a', b's', ..] => {
+                let end = reader.size().ok()?.checked_add(reader.at)?;
+                let mut texts = Vec::new();
+                while reader.at < end {
+                    texts.push(reader.string().ok()?);
+                }
+                (reader.at == end).then_some(texts)
+            }
+            _ => None,
+        }
+    }
+
+    /// The second of two texts that it begins with.
+    pub(super) fn second_text(&self) -> Option<&'a str> {
+        if !self.signature?.starts_with("ss") {
+            return None;
+        }
+        let mut reader = Reader { bytes: self.body, at: 0, big: self.big };
+        reader.string().ok()?;
+        reader.string().ok()
+    }
+
+    /// Writes the call as it goes to the bus: nobody is asked for a password, and no service is started for it unless it
+    /// `starts` one.
+    pub(super) fn write_call(&self, starts: bool, out: &mut Vec<u8>) {
         let mut fields = Writer { bytes: Vec::new(), big: self.big };
         for (code, kind, value) in [
             (1, b'o', self.path),
@@ -163,7 +191,8 @@ impl<'a> Message<'a> {
                 fields.text(code, kind, value);
             }
         }
-        let flags = (self.flags & NO_REPLY_EXPECTED) | NO_AUTO_START;
+        let without = if starts { 0 } else { NO_AUTO_START };
+        let flags = (self.flags & NO_REPLY_EXPECTED) | without;
         write(out, (1, flags, self.serial), fields, self.body);
     }
 }

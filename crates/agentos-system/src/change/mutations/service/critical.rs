@@ -103,13 +103,18 @@ pub(super) fn warn(planner: &mut Planner<'_>, unit: &str, what: &str) {
     }
 }
 
+/// Starting it ends, or as good as ends, the machine.
+pub(crate) fn ends_the_machine(unit: &str) -> bool {
+    let service = unit.strip_prefix("systemd-").and_then(|rest| rest.strip_suffix(".service"));
+    POWER.contains(&unit) || service.is_some_and(|name| POWER_SERVICES.contains(&name))
+}
+
 /// Refuses to start what ends the machine.
 ///
 /// # Errors
 /// [`ChangeError::Refused`], with what does it on the record.
 pub(super) fn refuse_power(unit: &str) -> Result<(), ChangeError> {
-    let service = unit.strip_prefix("systemd-").and_then(|rest| rest.strip_suffix(".service"));
-    if POWER.contains(&unit) || service.is_some_and(|name| POWER_SERVICES.contains(&name)) {
+    if ends_the_machine(unit) {
         return Err(ChangeError::refused(format!(
             "starting {unit} would end or halt the machine; power.reboot and power.shutdown do that so that it can still be taken back"
         )));

@@ -1,4 +1,5 @@
-//! `shell.*`: commands.
+//! `shell.*`: commands, run as changes.
 
+mod apply;
 mod differences;
 mod preview;

@@ -10,7 +10,7 @@ use crate::change::error::ChangeError;
 use crate::change::planner::Planner;
 use crate::change::{Plan, protect};
 use crate::run::count_one;
-use crate::shell::{Asked, Line, moment, output, preview};
+use crate::shell::{Asked, moment, output, preview, words};
 
 /// Files that a command may write: more would be too many to plan.
 const MOST_FILES: u64 = 60_000;
@@ -19,7 +19,7 @@ const LONGEST_SHOWN: usize = 120;
 
 impl Plan for api::Preview {
     fn check(args: &api::PreviewArgs) -> Result<(), ChangeError> {
-        line(args).words().map(|_| ()).map_err(ChangeError::from)
+        Ok(words(args.line()).map(|_| ())?)
     }
 
     fn plan(planner: &mut Planner<'_>, args: api::PreviewArgs) -> Result<(), ChangeError> {
@@ -28,7 +28,7 @@ impl Plan for api::Preview {
                 "a preview shows what a command does to the machine as it is, not as earlier steps leave it; make it the first step, or a change of its own",
             ));
         }
-        let words = line(&args).words()?;
+        let words = words(args.line())?;
         let shown = shown(&args);
         let folder = args.folder.as_ref().map_or_else(|| "/".to_owned(), ToString::to_string);
         let begun = moment();
@@ -70,10 +70,6 @@ impl Plan for api::Preview {
         planner.said(output);
         Ok(())
     }
-}
-
-fn line(args: &api::PreviewArgs) -> Line<'_> {
-    Line { command: args.command.as_deref(), words: &args.words, shell: &args.shell }
 }
 
 /// The command in a sentence.

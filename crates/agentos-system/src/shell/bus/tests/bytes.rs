@@ -38,7 +38,7 @@ fn what_another_implementation_writes_is_read_and_written_again() {
         assert_eq!(read.interface, Some("org.freedesktop.DBus.Properties"));
         assert_eq!(read.member, Some("GetAll"));
         let mut written = Vec::new();
-        read.write_call(&mut written);
+        read.write_call(false, &mut written);
         let again = Message::parse(&written).unwrap();
         assert_eq!(again, Message { flags: message::NO_AUTO_START, ..read });
     }
@@ -207,7 +207,7 @@ proptest! {
         if let Ok(read) = Message::parse(&bytes) {
             prop_assert_eq!(message::length(&bytes, MAX_CLIENT_MESSAGE).unwrap(), Some(bytes.len()));
             let mut written = Vec::new();
-            read.write_call(&mut written);
+            read.write_call(false, &mut written);
             prop_assert_eq!(message::length(&written, 2 * MAX_CLIENT_MESSAGE).unwrap(), Some(written.len()));
             let again = Message::parse(&written).unwrap();
             let flags = again.flags;

@@ -1,0 +1,180 @@
+//! All that a command started, and its end.
+
+use std::collections::{HashMap, HashSet};
+use std::io::{Read, Write};
+use std::os::fd::AsFd;
+use std::os::unix::net::UnixStream;
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::process::{Pid, PidfdFlags, Signal, WaitOptions, kill_process, pidfd_open};
+
+use crate::command::Word;
+use crate::enter::{FAILED, failed};
+
+/// How long what is left may take to end by itself, once it was asked to.
+const GRACE: Duration = Duration::from_secs(2);
+/// How long it is killed again and again: a process that hangs in the kernel goes when it can.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// How often processes that ended are taken off the list, while the command runs.
+const REAP: Timespec = Timespec { tv_sec: 1, tv_nsec: 0 };
+
+/// Whatever loses its parent below this process becomes its child.
+pub(super) fn adopt() -> rustix::io::Result<()> {
+    rustix::process::set_child_subreaper(Some(rustix::process::getpid()))
+}
+
+/// Waits for the command, says what it exited with, and ends everything that it left. Everything ends at once when agentd asks for
+/// it, or is gone.
+pub(super) fn see_through(child: Pid, mut socket: &UnixStream) -> Result<u8, String> {
+    let handle = pidfd_open(child, PidfdFlags::empty()).map_err(failed("the command's process"))?;
+    let mut status = None;
+    let mut told = false;
+    while status.is_none() && !told {
+        let mut asked = [
+            PollFd::from_borrowed_fd(handle.as_fd(), PollFlags::IN),
+            PollFd::from_borrowed_fd(socket.as_fd(), PollFlags::IN),
+        ];
+        let _ = poll(&mut asked, Some(&REAP));
+        let [_, from_agentd] = asked;
+        told = !from_agentd.revents().is_empty();
+        reap(child, &mut status);
+    }
+    if told {
+        // What it says does not matter: there is one thing to say, and an end says the same.
+        let _ = socket.read(&mut [0]);
+    }
+    let end = Word::Ended.byte();
+    if let Some(status) = status {
+        let _ = socket.write_all(&[end, status]);
+    }
+    if end_all(child, &mut status) {
+        let _ = socket.write_all(&[Word::AllEnded.byte()]);
+    }
+    Ok(status.unwrap_or(FAILED))
+}
+
+/// Ends everything below this process: asked first, then killed. Says whether nothing is left.
+fn end_all(child: Pid, status: &mut Option<u8>) -> bool {
+    let begun = Instant::now();
+    let mut asked = false;
+    let mut pause = Duration::from_millis(1);
+    while begun.elapsed() < GRACE {
+        reap(child, status);
+        let below = below_this();
+        if below.is_empty() {
+            return true;
+        }
+        if !asked {
+            signal(&below, Signal::TERM);
+            // One that is halted does not hear it.
+            signal(&below, Signal::CONT);
+            asked = true;
+        }
+        std::thread::sleep(pause);
+        pause = (pause * 2).min(Duration::from_millis(20));
+    }
+    // Some begin another one and go, or begin more than can be killed meanwhile. So all are halted first, until nobody is found who
+    // is not: what is halted begins nothing, and takes the place of what would be begun.
+    let mut halted = HashSet::new();
+    loop {
+        reap(child, status);
+        let below = below_this();
+        if below.is_empty() {
+            return true;
+        }
+        let late = begun.elapsed() > GRACE + PATIENCE;
+        if !halt(&below, &mut halted) || late {
+            signal(&below, Signal::KILL);
+            halted.clear();
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        if late {
+            return false;
+        }
+        // Whoever begins another one and goes is found sooner as the kernel lists the children of this process.
+        for _ in 0..32 {
+            halt(&children(), &mut halted);
+        }
+    }
+}
+
+/// Halts those that are not halted yet. Says whether there were some.
+fn halt(processes: &[Pid], halted: &mut HashSet<Pid>) -> bool {
+    let more: Vec<Pid> = processes.iter().copied().filter(|process| halted.insert(*process)).collect();
+    signal(&more, Signal::STOP);
+    !more.is_empty()
+}
+
+/// The children of this process, which has one thread (`proc_tid_children(5)`); none where the kernel does not list them.
+fn children() -> Vec<Pid> {
+    let listed = std::fs::read_to_string("/proc/thread-self/children").unwrap_or_default();
+    listed.split_ascii_whitespace().filter_map(|number| number.parse().ok().and_then(Pid::from_raw)).collect()
+}
+
+fn signal(processes: &[Pid], signal: Signal) {
+    for process in processes {
+        let _ = kill_process(*process, signal);
+    }
+}
+
+/// Takes what ended off the list of processes.
+fn reap(child: Pid, status: &mut Option<u8>) {
+    while let Ok(Some((ended, how))) = rustix::process::wait(WaitOptions::NOHANG) {
+        if ended == child {
+            let code = how.exit_status().or_else(|| how.terminating_signal().map(|signal| 128 + signal));
+            *status = Some(code.and_then(|code| u8::try_from(code).ok()).unwrap_or(FAILED));
+        }
+    }
+}
+
+/// Every process below this one, from `/proc`.
+fn below_this() -> Vec<Pid> {
+    let mut children: HashMap<i32, Vec<i32>> = HashMap::new();
+    for entry in std::fs::read_dir("/proc").into_iter().flatten().flatten() {
+        let Some(process) = entry.file_name().to_str().and_then(|name| name.parse().ok()) else { continue };
+        let Ok(stat) = std::fs::read(entry.path().join("stat")) else { continue };
+        if let Some(parent) = parent_of(&stat) {
+            children.entry(parent).or_default().push(process);
+        }
+    }
+    let mut below = Vec::new();
+    let mut next = vec![rustix::process::getpid().as_raw_nonzero().get()];
+    while let Some(process) = next.pop() {
+        for child in children.remove(&process).into_iter().flatten() {
+            below.extend(Pid::from_raw(child));
+            next.push(child);
+        }
+    }
+    below
+}
+
+/// The number of a process's parent, from its `stat` (`proc_pid_stat(5)`): the second word after its name, which may hold anything.
+fn parent_of(stat: &[u8]) -> Option<i32> {
+    let name_ends = stat.iter().rposition(|&byte| byte == b')')?;
+    let rest = std::str::from_utf8(stat.get(name_ends + 1..)?).ok()?;
+    rest.split_ascii_whitespace().nth(1)?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_parent_is_found_behind_whatever_name() {
+        assert_eq!(parent_of(b"12 (a) S 7 1 1"), Some(7));
+        assert_eq!(parent_of(b"12 (a) b) R) S 7 1 1"), Some(7));
+        for broken in [&b""[..], b"12 (a", b"12 (a)", b"12 (a) S", b"12 (a) S x"] {
+            assert_eq!(parent_of(broken), None);
+        }
+    }
+
+    #[test]
+    fn a_child_of_this_process_is_below_it() {
+        let mut child = std::process::Command::new("sleep").arg("60").spawn().unwrap();
+        let number = i32::try_from(child.id()).unwrap();
+        assert!(below_this().contains(&Pid::from_raw(number).unwrap()));
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+}
