@@ -490,7 +490,8 @@ fn the_route_asks_what_the_query_asks() {
     assert_eq!(stdout(&answer), "hello\n");
     assert_eq!(daemon.events("system.query")[0]["payload"]["data"]["query"], "shell");
     for (body, field) in [
-        (r#"{"mode":"apply","command":"echo"}"#, "mode"),
+        (r#"{"mode":"nonsense","command":"echo"}"#, "mode"),
+        (r#"{"mode":"apply","command":"echo"}"#, "reason"),
         (r#"{"command":"echo","nonsense":1}"#, "nonsense"),
         (r#"{"command":1}"#, "command"),
     ] {

@@ -19,6 +19,8 @@ pub enum Mode {
     /// It runs on a view of the files that keeps apart what it writes: what differs then is a change, which is shown, waits
     /// for a yes unless the policy allows each of its effects, is made exactly so, and can be taken back.
     Preview,
+    /// It acts on the machine itself, once a person says yes to its words. What it does is not foreseen and cannot be taken back.
+    Apply,
 }
 
 /// A command, and how much it may do.
@@ -30,13 +32,13 @@ pub struct ExecRequest {
     /// Why, for all modes but `observe`: one sentence that the person reads before saying yes, and that stays on the record.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
-    /// With `preview`: only look at what it does; nothing is made, and nothing waits.
+    /// Only look at what it does (`preview`) or at what would be asked (`apply`); nothing is made, and nothing waits.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dry_run: Option<bool>,
     /// Make it only if its plan has this hash: the plan that was looked at, with `dry_run`, before.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub plan_hash: Option<String>,
-    /// The arguments of the query `shell`, or of the mutation `shell.preview`, which is given more time.
+    /// The arguments of the query `shell` or of the mutations `shell.preview` and `shell.apply`, which are given more time.
     #[serde(flatten)]
     #[schemars(with = "mutations::PreviewArgs")]
     pub args: Map<String, Value>,
@@ -67,6 +69,7 @@ impl ExecRequest {
                 Ok(Exec::Ask(QueryRequest { query: Shell::NAME.to_owned(), args: self.args }))
             }
             Mode::Preview => Ok(Exec::Change(self.change(mutations::Preview::NAME))),
+            Mode::Apply => Ok(Exec::Change(self.change(mutations::Apply::NAME))),
         }
     }
 

@@ -740,7 +740,7 @@ export const tools: readonly ToolDefinition[] = [
     }
   },
   {
-    "description": "Runs a command as root. Begin with mode observe, which is the default and which nobody has to agree to: it may read the machine (ps, ss, ip, df, grep, journalctl, lsof …), and the kernel keeps it from changing anything; what it was kept from stands in refused. Where files are to change, mode preview: the command runs on a view of the files that keeps apart what it writes, and what it did to files becomes a change with its exact differences, made exactly so and taken back with change_undo; with dry_run you only see it. Services, other processes and the network are out of reach in both: system_mutate has them. A change may have to wait for the person: then the answer says status waiting and what they type (agentctl approvals), nothing was changed, and you tell them and stop. Do not ask for it again, and do not try another way.",
+    "description": "Runs a command as root. Begin with mode observe, which is the default and which nobody has to agree to: it may read the machine (ps, ss, ip, df, grep, journalctl, lsof …), and the kernel keeps it from changing anything; what it was kept from stands in refused. Where files are to change, mode preview: the command runs on a view of the files that keeps apart what it writes, and what it did to files becomes a change with its exact differences, made exactly so and taken back with change_undo; with dry_run you only see it. Services, other processes and the network are out of reach in both: system_mutate has them. Only where neither does, mode apply: the command runs on the machine itself, cannot be taken back, and always has the person read its words. A change may have to wait for the person: then the answer says status waiting and what they type (agentctl approvals), nothing was changed, and you tell them and stop. Do not ask for it again, and do not try another way.",
     "effect": "write",
     "label": "Shell",
     "name": "shell_exec",
@@ -755,7 +755,7 @@ export const tools: readonly ToolDefinition[] = [
           ]
         },
         "dry_run": {
-          "description": "With `preview`: only look at what it does; nothing is made, and nothing waits.",
+          "description": "Only look at what it does (`preview`) or at what would be asked (`apply`); nothing is made, and nothing waits.",
           "type": [
             "boolean",
             "null"
@@ -781,6 +781,11 @@ export const tools: readonly ToolDefinition[] = [
             {
               "const": "preview",
               "description": "It runs on a view of the files that keeps apart what it writes: what differs then is a change, which is shown, waits\nfor a yes unless the policy allows each of its effects, is made exactly so, and can be taken back.",
+              "type": "string"
+            },
+            {
+              "const": "apply",
+              "description": "It acts on the machine itself, once a person says yes to its words. What it does is not foreseen and cannot be taken back.",
               "type": "string"
             }
           ]

@@ -1,4 +1,4 @@
-//! `POST /shell/exec`: a command that observes is a question, one whose effects are previewed is a change, and each is treated as
+//! `POST /shell/exec`: a command that observes is a question, one that is previewed or applied is a change, and each is treated as
 //! one in every respect.
 
 use std::sync::Arc;
@@ -24,7 +24,7 @@ pub(crate) async fn execute(
         Ok(Exec::Change(request)) => change::ask(&app, &caller, request).await,
         Err(field) => Err(Problem::new(
             Code::INVALID_ARGUMENT,
-            format!("{field} belongs to the mode preview; a command that observes changes nothing anyway"),
+            format!("{field} belongs to the modes preview and apply; a command that observes changes nothing anyway"),
         )
         .with_field(field)
         .into()),

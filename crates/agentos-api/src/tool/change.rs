@@ -32,7 +32,8 @@ pub(super) fn tools() -> Vec<Tool> {
                  kept from stands in refused. Where files are to change, mode preview: the command runs on a view of the files that \
                  keeps apart what it writes, and what it did to files becomes a change with its exact differences, made exactly so \
                  and taken back with change_undo; with dry_run you only see it. Services, other processes and the network are out of \
-                 reach in both: system_mutate has them. {MAY_WAIT}"
+                 reach in both: system_mutate has them. Only where neither does, mode apply: the command runs on the machine \
+                 itself, cannot be taken back, and always has the person read its words. {MAY_WAIT}"
             ),
             Effect::Write,
             schema::inline::<ExecRequest>(),
