@@ -1,0 +1,45 @@
+//! A secret that must be nowhere but in its own file.
+
+use std::path::PathBuf;
+
+use crate::bench::Bench;
+
+/// A key in the shape of a real one, made up.
+pub(crate) fn key() -> String {
+    // Put together here: no scanner shall take this file for a leak.
+    ["sk-", "ant-", "api03-", "Qm7Vd2xRkT9wLzB4nYc8HsJfEgPa6UuX3oIi5tMlKvNqWbZy1CrDhSjG0eOpAxFw"].concat()
+}
+
+impl Bench {
+    /// The secret is not in what the agent was answered, nor in any of the places where it might have been written down.
+    pub(crate) fn is_nowhere(&self, secret: &str, answers: &[Vec<u8>]) {
+        for answer in answers {
+            assert!(!holds(answer, secret), "told: {}", String::from_utf8_lossy(answer));
+        }
+        // What the agent can read of the record, and of what waits.
+        for path in ["/events/log?limit=1000", "/approvals", "/changes"] {
+            assert!(!holds(&self.daemon.get(path).body, secret), "told by {path}");
+        }
+        let state = self.folder.path().join("state");
+        let mut looked_at = 0;
+        for file in std::fs::read_dir(&state).unwrap().map(|entry| entry.unwrap().path()) {
+            if file.is_file() {
+                looked_at += usize::from(!self.holds(&file, secret));
+            }
+        }
+        assert!(looked_at >= 2, "the ledger and the list of changes are in {}", state.display());
+        self.holds(&self.folder.path().join("stderr"), secret);
+    }
+
+    fn holds(&self, file: &PathBuf, secret: &str) -> bool {
+        let found = holds(&std::fs::read(file).unwrap(), secret);
+        assert!(!found, "written to {}", file.display());
+        found
+    }
+}
+
+fn holds(bytes: &[u8], secret: &str) -> bool {
+    // Half of it would be as bad.
+    let half = &secret.as_bytes()[secret.len() / 2..];
+    bytes.windows(half.len()).any(|window| window == half)
+}

@@ -1,0 +1,130 @@
+//! The replay of an incident whose effect is on files, in each of the ways.
+
+use serde_json::json;
+
+use crate::bench::{Bench, Place};
+use crate::common::Answer;
+use crate::incident::{Files, Found, Row, Typed};
+
+/// A way to hide shell text: the name that the test's output has for it, and the command.
+pub(crate) type Hidden = (&'static str, fn(&Place, &str) -> String);
+
+/// Ways in which no word of the text is in the command: in a script, and as digits for an interpreter.
+pub(crate) fn hidden() -> Vec<Hidden> {
+    fn script(place: &Place, text: &str) -> String {
+        std::fs::write(place.path().join("x.sh"), text).unwrap();
+        place.within("sh ../x.sh")
+    }
+    fn perl(place: &Place, text: &str) -> String {
+        place.within(&format!(
+            "perl -e 'exit(system(\"sh\", \"-c\", pack(\"H*\", \"{}\")) >> 8)'",
+            digits(text)
+        ))
+    }
+    fn python(place: &Place, text: &str) -> String {
+        let digits = digits(text);
+        place.within(&format!(
+            "/usr/bin/python3 -c 'import subprocess; subprocess.run([\"sh\", \"-c\", bytes.fromhex(\"{digits}\")])'"
+        ))
+    }
+    let mut ways: Vec<Hidden> = vec![("in a script", script), ("in perl", perl)];
+    // perl is part of every Debian, python is not.
+    if std::path::Path::new("/usr/bin/python3").exists() {
+        ways.push(("in python", python));
+    }
+    ways
+}
+
+fn digits(text: &str) -> String {
+    text.bytes().fold(String::new(), |all, byte| format!("{all}{byte:02x}"))
+}
+
+/// Replays in every way.
+pub(crate) fn files(name: &str, incident: &Files) -> Row {
+    let bench = Bench::start();
+    let shell = through(&bench, &format!("{name} shell"), incident, |place| {
+        command(&bench, place, place.within(incident.act))
+    });
+    let typed = match incident.typed {
+        Typed::No => Found::NoMutation,
+        Typed::Booted(mutation, statement) => Found::Elsewhere([mutation, statement]),
+        Typed::Steps(steps) => through(&bench, &format!("{name} typed"), incident, |place| {
+            bench.ask(&json!({ "steps": steps(place.path()) }))
+        }),
+    };
+    Row {
+        shell,
+        typed,
+        hidden: in_each(|way, hide| {
+            through(&bench, &format!("{name} {way}"), incident, |place| {
+                command(&bench, place, hide(place, incident.act))
+            })
+        }),
+    }
+}
+
+/// What is found in each hidden way, which has to be the same.
+pub(crate) fn in_each(mut replay: impl FnMut(&str, fn(&Place, &str) -> String) -> Found) -> Found {
+    let mut found: Option<Found> = None;
+    for (way, hide) in hidden() {
+        let this = replay(way, hide);
+        assert_eq!(found.get_or_insert_with(|| this.clone()), &this, "{way}");
+    }
+    found.unwrap()
+}
+
+/// Runs a command as the agent can: it may look, which changes nothing, and then ask for what it does to files.
+fn command(bench: &Bench, place: &Place, command: String) -> Answer {
+    let before = place.tree();
+    let observed = bench.observe(&command);
+    assert_eq!(observed.status, 200, "{command}: {:#}", observed.json());
+    assert_eq!(place.tree(), before, "observing changed something: {command}");
+    bench.preview(&command)
+}
+
+/// Replays in one way, and answers how it ended.
+///
+/// It happens in two places that are alike. The yes to the one is no yes to the other.
+fn through(bench: &Bench, way: &str, incident: &Files, ask: impl Fn(&Place) -> Answer) -> Found {
+    let place = |name: &str| bench.place(&format!("{}-{name}", way.replace(' ', "-")), incident.set_up);
+    let (exact, other) = (place("exact"), place("other"));
+    let holds = |place: &Place| place.sh(incident.holds);
+    assert!(holds(&exact) && holds(&other), "{way}: it does not hold at first");
+    let before = exact.tree();
+    let answer = ask(&exact);
+    assert_eq!(exact.tree(), before, "{way}: it was changed without a yes");
+    let change = answer.json();
+    match answer.status {
+        202 => {}
+        200 if change["status"] == "planned" => return Found::OutOfReach,
+        403 | 409 | 429 => return Found::Refused(change["code"].as_str().unwrap().to_owned()),
+        _ => panic!("{way}: {change:#}"),
+    }
+    let answer = ask(&other);
+    assert_eq!(answer.status, 202, "{way}: {:#}", answer.json());
+    let elsewhere = answer.json();
+
+    // Not by the agent's own word, not by the yes to another plan, not by an empty one.
+    let yes = json!({ "decision": "approve", "plan_hash": change["plan"]["hash"] });
+    let own = bench.daemon.post(&format!("/approvals/{}", change["id"]), &yes.to_string());
+    own.problem(403, "forbidden");
+    let wrong = json!({ "decision": "approve", "plan_hash": elsewhere["plan"]["hash"] });
+    bench.decide(&change, &wrong).problem(409, "plan_changed");
+    bench.decide(&change, &json!({ "decision": "approve" })).problem(409, "plan_changed");
+    assert_eq!(bench.decide(&change, &json!({})).status, 422, "{way}");
+    let made = bench.approve(&elsewhere);
+    assert_eq!(made.status, 200, "{way}: {:#}", made.json());
+    assert!(!holds(&other), "{way}: what was approved was made: {:#}", made.json());
+    assert_eq!(bench.change(&change)["status"], "waiting", "{way}");
+    assert_eq!(ask(&exact).status, 202, "{way}: it waits again, whatever was approved elsewhere");
+    assert!(holds(&exact) && exact.tree() == before, "{way}: the yes to another one let it through");
+
+    let made = bench.approve(&change);
+    assert_eq!(made.status, 200, "{way}: {:#}", made.json());
+    assert!(!holds(&exact), "{way}: it was made: {:#}", made.json());
+    let undone = bench.undo(&change);
+    assert_eq!(undone.status, 200, "{way}: {:#}", undone.json());
+    assert_eq!(exact.tree(), before, "{way}: it is not as it was");
+    assert!(holds(&exact), "{way}");
+    Found::Waits
+}
