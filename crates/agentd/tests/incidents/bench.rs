@@ -23,7 +23,7 @@ impl Bench {
         Self::of(folder, command)
     }
 
-    /// In a network of its own. What may lock somebody out is taken back after a second.
+    /// In a network and with mounts of its own. What may lock somebody out is taken back after a second.
     pub(crate) fn in_a_network() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let plain = command(folder.path(), "[changes]\nconfirm_seconds = 1\n");
@@ -100,10 +100,11 @@ impl Bench {
         self.daemon.get(&format!("/changes/{}", change["id"])).json()
     }
 
-    /// Runs a command in agentd's network.
+    /// Runs a command in agentd's network, with its view of the file systems.
     pub(crate) fn in_its_network(&self, command: &str) -> String {
-        let net = format!("--net=/proc/{}/ns/net", self.daemon.pid());
-        let output = Command::new("nsenter").args([&net, "sh", "-c", command]).output().unwrap();
+        let of = |kind: &str, name: &str| format!("--{kind}=/proc/{}/ns/{name}", self.daemon.pid());
+        let (net, mount) = (of("net", "net"), of("mount", "mnt"));
+        let output = Command::new("nsenter").args([&net, &mount, "sh", "-c", command]).output().unwrap();
         assert!(output.status.success(), "{command}: {}", String::from_utf8_lossy(&output.stderr));
         String::from_utf8(output.stdout).unwrap()
     }
