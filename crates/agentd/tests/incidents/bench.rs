@@ -55,12 +55,12 @@ impl Bench {
 
     /// Has the agent look: the query `shell`.
     pub(crate) fn observe(&self, command: &str) -> Answer {
-        self.daemon.query("shell", &json!({ "command": command, "time_limit_seconds": 5 }))
+        self.daemon.query("shell", &json!({ "command": command, "time_limit_seconds": 20 }))
     }
 
     /// Has the agent ask for what a command does to files: the mutation `shell.preview`.
     pub(crate) fn preview(&self, command: &str) -> Answer {
-        self.mutate("shell.preview", &json!({ "command": command, "time_limit_seconds": 10 }))
+        self.mutate("shell.preview", &json!({ "command": command, "time_limit_seconds": 20 }))
     }
 
     /// Has the agent ask for a change.

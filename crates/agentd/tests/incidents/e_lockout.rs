@@ -63,7 +63,9 @@ fn is_rolled_back(bench: &Bench, state: impl Fn() -> String, change: &Value, oth
     assert_eq!(state(), before, "it was made without a yes");
     let made = bench.approve(&change);
     assert_eq!((made.status, &made.json()["status"]), (200, &json!("unconfirmed")), "{:#}", made.json());
-    assert_ne!(state(), before, "it was made");
+    // A machine that is busy may have taken it back by now.
+    let there = state();
+    assert!(there != before || bench.change(&change)["status"] == "undone", "it was made");
     // The agent's word is no confirmation.
     bench.daemon.post(&format!("/changes/{}/confirm", change["id"]), "{}").problem(403, "forbidden");
     eventually("it is taken back", || (bench.change(&change)["status"] == "undone").then_some(()));
