@@ -1,9 +1,11 @@
 //! A real agentd under the policy that ships, folders in which an incident may happen, and what is asked of both.
 
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use agentos_api::query::path::encode;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -100,6 +102,13 @@ impl Bench {
         self.daemon.get(&format!("/changes/{}", change["id"])).json()
     }
 
+    /// How a change is shown at the operator's socket.
+    pub(crate) fn seen_by_the_person(&self, change: &Value) -> Value {
+        let request =
+            format!("GET /changes/{} HTTP/1.1\r\nHost: agentd\r\nConnection: close\r\n\r\n", change["id"]);
+        exchange(&self.daemon.operator(), request.as_bytes()).json()
+    }
+
     /// Runs a command in agentd's network, with its view of the file systems.
     pub(crate) fn in_its_network(&self, command: &str) -> String {
         let of = |kind: &str, name: &str| format!("--{kind}=/proc/{}/ns/{name}", self.daemon.pid());
@@ -146,7 +155,7 @@ fn walk(path: &Path, lines: &mut Vec<String>) {
     let Ok(found) = std::fs::symlink_metadata(path) else { return };
     let kind = found.file_type();
     let content = if kind.is_symlink() {
-        format!("to {:?}", std::fs::read_link(path).unwrap())
+        format!("to {}", encode(std::fs::read_link(path).unwrap().as_os_str().as_bytes()))
     } else if kind.is_file() {
         let digest = ring::digest::digest(&ring::digest::SHA256, &std::fs::read(path).unwrap());
         format!("{digest:?}")
@@ -156,7 +165,8 @@ fn walk(path: &Path, lines: &mut Vec<String>) {
     // The number of names of a folder is what the file system makes of its content.
     let names = if kind.is_dir() { 0 } else { found.nlink() };
     let (mode, owner, group) = (found.mode(), found.uid(), found.gid());
-    lines.push(format!("{path:?} {mode:o} {owner}:{group} {names} {content}"));
+    let name = encode(path.as_os_str().as_bytes());
+    lines.push(format!("{name} {mode:o} {owner}:{group} {names} {content}"));
     if kind.is_dir() {
         for entry in std::fs::read_dir(path).unwrap() {
             walk(&entry.unwrap().path(), lines);

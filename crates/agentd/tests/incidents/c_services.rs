@@ -19,7 +19,7 @@ const INCIDENTS: &[Incident] = &[
         replay: Replay::Files(Files {
             set_up: "mkdir run; touch run/one.up run/two.up; printf '#!/bin/sh\\n[ \"$1\" = kill ] && rm -f '$R'/w/run/*.up\\n' >../bin/pm2; chmod +x ../bin/pm2",
             act: "pm2 kill",
-            typed: Typed::Booted("service.stop", "a service that is stopped"),
+            typed: Typed::Booted("service.stop", "a service is stopped once"),
             holds: "test -e run/one.up -a -e run/two.up",
         }),
     },
@@ -36,6 +36,13 @@ const INCIDENTS: &[Incident] = &[
         source: "of the class",
         expected: Expected::Blocked,
         replay: Replay::Own(by_name),
+    },
+    Incident {
+        name: "C-b",
+        what: "the machine was shut down to see whether something comes back",
+        source: "of the class",
+        expected: Expected::Blocked,
+        replay: Replay::Own(|| Row::elsewhere("power.reboot", "the machine ends once")),
     },
 ];
 

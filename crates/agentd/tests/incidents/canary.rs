@@ -1,6 +1,6 @@
 //! A secret that must be nowhere but in its own file.
 
-use std::path::PathBuf;
+use std::path::Path;
 
 use crate::bench::Bench;
 
@@ -24,18 +24,19 @@ impl Bench {
         let mut looked_at = 0;
         for file in std::fs::read_dir(&state).unwrap().map(|entry| entry.unwrap().path()) {
             if file.is_file() {
-                looked_at += usize::from(!self.holds(&file, secret));
+                looked_at += usize::from(!is_in(&file, secret));
             }
         }
         assert!(looked_at >= 2, "the ledger and the list of changes are in {}", state.display());
-        self.holds(&self.folder.path().join("stderr"), secret);
+        is_in(&self.folder.path().join("stderr"), secret);
     }
+}
 
-    fn holds(&self, file: &PathBuf, secret: &str) -> bool {
-        let found = holds(&std::fs::read(file).unwrap(), secret);
-        assert!(!found, "written to {}", file.display());
-        found
-    }
+/// Whether it is in a file; then the test has failed.
+fn is_in(file: &Path, secret: &str) -> bool {
+    let found = holds(&std::fs::read(file).unwrap(), secret);
+    assert!(!found, "written to {}", file.display());
+    found
 }
 
 fn holds(bytes: &[u8], secret: &str) -> bool {

@@ -113,6 +113,9 @@ fn beside() -> Row {
             "{json:#}"
         );
         let again = bench.daemon.get(&format!("/changes/{}", json["id"]));
+        // The person sees it: what is looked for is what would be there.
+        let whole = bench.seen_by_the_person(&json);
+        assert!(whole.to_string().contains(&key()), "{whole:#}");
         // Made and taken back, it is not told either.
         let made = bench.approve(&json);
         assert_eq!(made.status, 200, "{:#}", made.json());

@@ -93,6 +93,14 @@ pub(crate) struct Row {
     pub(crate) hidden: Found,
 }
 
+impl Row {
+    /// All of it needs a machine that is booted.
+    pub(crate) fn elsewhere(mutation: &'static str, statement: &'static str) -> Self {
+        let shell = Found::Elsewhere(["shell.preview", statement]);
+        Self { hidden: shell.clone(), shell, typed: Found::Elsewhere([mutation, statement]) }
+    }
+}
+
 /// How it ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Found {

@@ -46,7 +46,7 @@ fn digits(text: &str) -> String {
 pub(crate) fn files(name: &str, incident: &Files) -> Row {
     let bench = Bench::start();
     let shell = through(&bench, &format!("{name} shell"), incident, |place| {
-        command(&bench, place, place.within(incident.act))
+        command(&bench, place, &place.within(incident.act))
     });
     let typed = match incident.typed {
         Typed::No => Found::NoMutation,
@@ -60,7 +60,7 @@ pub(crate) fn files(name: &str, incident: &Files) -> Row {
         typed,
         hidden: in_each(|way, hide| {
             through(&bench, &format!("{name} {way}"), incident, |place| {
-                command(&bench, place, hide(place, incident.act))
+                command(&bench, place, &hide(place, incident.act))
             })
         }),
     }
@@ -77,12 +77,12 @@ pub(crate) fn in_each(mut replay: impl FnMut(&str, fn(&Place, &str) -> String) -
 }
 
 /// Runs a command as the agent can: it may look, which changes nothing, and then ask for what it does to files.
-fn command(bench: &Bench, place: &Place, command: String) -> Answer {
+fn command(bench: &Bench, place: &Place, command: &str) -> Answer {
     let before = place.tree();
-    let observed = bench.observe(&command);
+    let observed = bench.observe(command);
     assert_eq!(observed.status, 200, "{command}: {:#}", observed.json());
     assert_eq!(place.tree(), before, "observing changed something: {command}");
-    bench.preview(&command)
+    bench.preview(command)
 }
 
 /// Replays in one way, and answers how it ended.

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::incident::{Expected, Files, Incident, Replay, Typed};
+use crate::incident::{Expected, Files, Incident, Replay, Row, Typed};
 use crate::page;
 
 pub(crate) const TITLE: &str = "X. Gaps";
@@ -47,6 +47,13 @@ const INCIDENTS: &[Incident] = &[
             typed: Typed::No,
             holds: "sha256sum -c ../sum",
         }),
+    },
+    Incident {
+        name: "X-d",
+        what: "a package was removed, and took along what needs it",
+        source: "no report",
+        expected: Expected::Blocked,
+        replay: Replay::Own(|| Row::elsewhere("package.remove", "a package takes others")),
     },
 ];
 
