@@ -31,15 +31,22 @@ const INCIDENTS: &[Incident] = &[
         replay: Replay::Files(Files {
             set_up: "mkdir src; for i in 1 2 3 4 5 6 7 8; do echo page $i >src/$i.pdf; done; chmod 640 src/3.pdf",
             act: "mkdir one && mv src/*.pdf one/ && mkdir two && mv one/*.pdf two/ && rm -rf two",
-            typed: Typed::Steps(|root| {
+            typed: Typed::Changes(|root| {
                 let work = root.join("w");
-                let make = |folder: &str| json!({ "mutation": "file.mkdir", "args": { "path": work.join(folder) } });
-                let all = |from: &str, to: &str| -> Vec<Value> {
-                    let args = |i: u8| json!({ "path": work.join(format!("{from}/{i}.pdf")), "to": work.join(format!("{to}/{i}.pdf")) });
-                    (1..=8).map(|i| json!({ "mutation": "file.move", "args": args(i) })).collect()
+                let moves = |from: &str, to: &str| {
+                    let make = json!({ "mutation": "file.mkdir", "args": { "path": work.join(to) } });
+                    let one = |i: u8| {
+                        let [path, to] = [from, to].map(|folder| work.join(format!("{folder}/{i}.pdf")));
+                        json!({ "mutation": "file.move", "args": { "path": path, "to": to } })
+                    };
+                    Value::Array(std::iter::once(make).chain((1..=8).map(one)).collect())
                 };
-                let delete = json!({ "mutation": "file.delete", "args": { "path": work.join("two"), "recursive": true } });
-                [vec![make("one")], all("src", "one"), vec![make("two")], all("one", "two"), vec![delete]].concat().into()
+                let delete = json!({ "path": work.join("two"), "recursive": true });
+                vec![
+                    moves("src", "one"),
+                    moves("one", "two"),
+                    json!([{ "mutation": "file.delete", "args": delete }]),
+                ]
             }),
             holds: "test $(find . -name '*.pdf' | wc -l) = 8",
         }),

@@ -14,11 +14,11 @@ impl Bench {
     /// The secret is not in what the agent was answered, nor in any of the places where it might have been written down.
     pub(crate) fn is_nowhere(&self, secret: &str, answers: &[Vec<u8>]) {
         for answer in answers {
-            assert!(!holds(answer, secret), "told: {}", String::from_utf8_lossy(answer));
+            assert!(!is_told(answer, secret), "told: {}", String::from_utf8_lossy(answer));
         }
         // What the agent can read of the record, and of what waits.
         for path in ["/events/log?limit=1000", "/approvals", "/changes"] {
-            assert!(!holds(&self.daemon.get(path).body, secret), "told by {path}");
+            assert!(!is_told(&self.daemon.get(path).body, secret), "told by {path}");
         }
         let state = self.folder.path().join("state");
         let mut looked_at = 0;
@@ -32,15 +32,23 @@ impl Bench {
     }
 }
 
+impl Bench {
+    /// Whether the ledger has it.
+    pub(crate) fn is_on_the_record(&self, secret: &str) -> bool {
+        let files = ["ledger.db", "ledger.db-wal"].map(|name| self.folder.path().join("state").join(name));
+        files.iter().any(|file| std::fs::read(file).is_ok_and(|bytes| is_told(&bytes, secret)))
+    }
+}
+
 /// Whether it is in a file; then the test has failed.
 fn is_in(file: &Path, secret: &str) -> bool {
-    let found = holds(&std::fs::read(file).unwrap(), secret);
+    let found = is_told(&std::fs::read(file).unwrap(), secret);
     assert!(!found, "written to {}", file.display());
     found
 }
 
-fn holds(bytes: &[u8], secret: &str) -> bool {
-    // Half of it would be as bad.
+/// Whether it is there, or half of it, which would be as bad.
+pub(crate) fn is_told(bytes: &[u8], secret: &str) -> bool {
     let half = &secret.as_bytes()[secret.len() / 2..];
     bytes.windows(half.len()).any(|window| window == half)
 }

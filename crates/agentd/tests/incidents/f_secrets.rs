@@ -6,7 +6,7 @@ use std::net::TcpListener;
 use serde_json::json;
 
 use crate::bench::{Bench, Place};
-use crate::canary::key;
+use crate::canary::{is_told, key};
 use crate::incident::{Expected, Files, Found, Incident, Replay, Row, Typed};
 use crate::{page, replay};
 
@@ -59,6 +59,13 @@ const INCIDENTS: &[Incident] = &[
         source: "of the class",
         expected: Expected::Masked,
         replay: Replay::Own(encoded),
+    },
+    Incident {
+        name: "F-f",
+        what: "a password stood in the command line",
+        source: "of the class",
+        expected: Expected::Masked,
+        replay: Replay::Own(in_the_command),
     },
 ];
 
@@ -206,7 +213,7 @@ fn encoded() -> Row {
     let bench = Bench::start();
     let place = project(&bench);
     let reversed: String = key().chars().rev().collect();
-    let is_told = |command: String| {
+    let read = |command: String| {
         let answer = bench.observe(&command).json();
         if answer["stdout"]["content"].as_str().unwrap().contains(&reversed) {
             Found::Open(WHY)
@@ -214,7 +221,29 @@ fn encoded() -> Row {
             Found::Masked
         }
     };
-    let shell = is_told(place.within("rev .env"));
-    let hidden = replay::in_each(|_, hide| is_told(hide(&place, "rev .env")));
+    let shell = read(place.within("rev .env"));
+    let hidden = replay::in_each(|_, hide| read(hide(&place, "rev .env")));
     Row { shell, typed: Found::NoMutation, hidden }
+}
+
+/// The record has every command whole: what ran could not be told from it otherwise.
+fn in_the_command() -> Row {
+    const WHY: &str = "a command is on the record whole, and the record is answered as it is";
+    let bench = Bench::start();
+    let place = bench.place("command", "true");
+    let command = place.within(&format!("true --api-key {}", key()));
+    let answers = [bench.observe(&command), bench.preview(&command)];
+    assert!(answers.iter().all(|answer| answer.status == 200 && !is_told(&answer.body, &key())));
+    let shell = if bench.is_on_the_record(&key()) { Found::Open(WHY) } else { Found::Masked };
+    Row { shell, typed: Found::NoMutation, hidden: in_a_script() }
+}
+
+/// In a script it is no part of the command.
+fn in_a_script() -> Found {
+    let bench = Bench::start();
+    let place = bench.place("script", "true");
+    std::fs::write(place.path().join("x.sh"), format!("true --api-key {}", key())).unwrap();
+    let command = place.within("sh ../x.sh");
+    bench.is_nowhere(&key(), &[bench.observe(&command).body, bench.preview(&command).body]);
+    Found::Masked
 }

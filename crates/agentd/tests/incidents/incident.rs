@@ -79,6 +79,8 @@ pub(crate) struct Files {
 pub(crate) enum Typed {
     /// Its steps, in this folder.
     Steps(fn(&Path) -> Value),
+    /// Several changes, because one cannot build on what it moved itself; each as it is asked for.
+    Changes(fn(&Path) -> Vec<Value>),
     /// There is none.
     No,
     /// It needs a machine that is booted; the mutation, and the statement of `cargo xtask vm test`.

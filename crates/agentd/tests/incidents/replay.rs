@@ -1,5 +1,7 @@
 //! The replay of an incident whose effect is on files, in each of the ways.
 
+use std::path::Path;
+
 use serde_json::{Value, json};
 
 use crate::bench::{Bench, Place};
@@ -50,6 +52,7 @@ pub(crate) fn files(name: &str, incident: &Files) -> Row {
     });
     let typed = match incident.typed {
         Typed::No => Found::NoMutation,
+        Typed::Changes(changes) => in_parts(&bench, &format!("{name} typed"), incident, changes),
         Typed::Booted(mutation, statement) => Found::Elsewhere([mutation, statement]),
         Typed::Steps(steps) => through(&bench, &format!("{name} typed"), incident, |place| {
             bench.ask(&json!({ "steps": steps(place.path()) }))
@@ -119,6 +122,43 @@ fn through(bench: &Bench, way: &str, incident: &Files, ask: impl Fn(&Place) -> A
     assert_eq!(exact.tree(), before, "{way}: it is not as it was");
     assert!(holds(&exact), "{way}");
     Found::Waits
+}
+
+/// Replays as several changes, each of which waits; one undo takes all of them back.
+fn in_parts(bench: &Bench, way: &str, incident: &Files, changes: fn(&Path) -> Vec<Value>) -> Found {
+    let place = bench.place(&way.replace(' ', "-"), incident.set_up);
+    let before = place.tree();
+    let mut made: Vec<Value> = Vec::new();
+    for steps in changes(place.path()) {
+        let since = place.tree();
+        let answer = bench.ask(&json!({ "steps": steps }));
+        assert_eq!(answer.status, 202, "{way}: {:#}", answer.json());
+        let change = answer.json();
+        if let Some(last) = made.last() {
+            let wrong = json!({ "decision": "approve", "plan_hash": last["plan"]["hash"] });
+            bench.decide(&change, &wrong).problem(409, "plan_changed");
+        }
+        assert_eq!(place.tree(), since, "{way}: it was changed without a yes");
+        let answer = bench.approve(&change);
+        assert_eq!(answer.status, 200, "{way}: {:#}", answer.json());
+        made.push(change);
+    }
+    assert!(!place.sh(incident.holds), "{way}: it was made");
+    let whole = json!({ "reason": "it was a mistake", "with_dependents": true });
+    let undone = bench.operator(&format!("/changes/{}/undo", made[0]["id"]), &whole);
+    if undone.status == 200 {
+        assert_eq!(place.tree(), before, "{way}: it is not as it was");
+        return Found::Waits;
+    }
+    // What cannot be taken back as a whole is refused as a whole; the last part is taken back by itself, and nothing is lost.
+    undone.problem(409, "plan_moved");
+    assert!(!place.sh(incident.holds), "{way}: a part was taken back");
+    let last = bench.undo(made.last().unwrap());
+    assert_eq!(last.status, 200, "{way}: {:#}", last.json());
+    assert!(place.sh(incident.holds), "{way}: it is lost");
+    Found::Open(
+        "the deletion is undone exactly; the moves before it are not: what is brought back is another file than was moved",
+    )
 }
 
 /// Approves the same thing elsewhere, and tries all that is no yes to a change: it goes on waiting.
