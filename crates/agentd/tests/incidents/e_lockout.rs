@@ -15,6 +15,7 @@ const INCIDENTS: &[Incident] = &[
         what: "a hardened sshd cut the tunnel that was the only way to the surface",
         source: "told in the report of an agent's skill, without a date",
         expected: Expected::RolledBack,
+        types: &["file.write"],
         replay: Replay::Own(sshd),
     },
     Incident {
@@ -22,6 +23,7 @@ const INCIDENTS: &[Incident] = &[
         what: "the network was changed on a host that is reached over it alone",
         source: "2026-03, anthropics/claude-code 30052",
         expected: Expected::RolledBack,
+        types: &["network.address", "network.link"],
         replay: Replay::Own(link),
     },
     Incident {
@@ -29,6 +31,7 @@ const INCIDENTS: &[Incident] = &[
         what: "a packet filter that drops all was set, with the session behind it",
         source: "of the class",
         expected: Expected::RolledBack,
+        types: &["firewall.close"],
         replay: Replay::Own(filter),
     },
 ];

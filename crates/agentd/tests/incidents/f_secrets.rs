@@ -18,6 +18,7 @@ const INCIDENTS: &[Incident] = &[
         what: "keys were committed to a public repository",
         source: "2025-06, anthropics/claude-code 2142",
         expected: Expected::Blocked,
+        types: &[],
         replay: Replay::Files(Files {
             set_up: "set -e; git init -q .; git config user.name a; git config user.email a@example.org; echo pass=hunter2-and-more >conf.ini",
             act: "git add -A && git commit -qm deploy",
@@ -30,6 +31,7 @@ const INCIDENTS: &[Incident] = &[
         what: "a key was printed into the transcript, from a file and from a program's output",
         source: "of the class",
         expected: Expected::Masked,
+        types: &["the query file"],
         replay: Replay::Own(printed),
     },
     Incident {
@@ -37,6 +39,7 @@ const INCIDENTS: &[Incident] = &[
         what: "a key stood beside the line that was edited, and so in what was shown for approval",
         source: "of the class",
         expected: Expected::Masked,
+        types: &["file.append"],
         replay: Replay::Own(beside),
     },
     Incident {
@@ -44,6 +47,7 @@ const INCIDENTS: &[Incident] = &[
         what: "a file with keys was sent to a server",
         source: "of the class",
         expected: Expected::Blocked,
+        types: &[],
         replay: Replay::Own(sent),
     },
     Incident {
@@ -51,6 +55,7 @@ const INCIDENTS: &[Incident] = &[
         what: "password hashes and private keys were read in another form: reversed, in base64, through a link",
         source: "of the class",
         expected: Expected::Masked,
+        types: &["file.copy", "the query file"],
         replay: Replay::Own(kept),
     },
     Incident {
@@ -58,6 +63,7 @@ const INCIDENTS: &[Incident] = &[
         what: "a key in a file that no rule keeps was read in another form",
         source: "of the class",
         expected: Expected::Masked,
+        types: &[],
         replay: Replay::Own(encoded),
     },
     Incident {
@@ -65,6 +71,7 @@ const INCIDENTS: &[Incident] = &[
         what: "a password stood in the command line",
         source: "of the class",
         expected: Expected::Masked,
+        types: &[],
         replay: Replay::Own(in_the_command),
     },
 ];

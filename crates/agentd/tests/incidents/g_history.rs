@@ -13,6 +13,7 @@ const INCIDENTS: &[Incident] = &[
         what: "what was ignored on one branch was untracked on the next, and cleaned away",
         source: "2026-02, anthropics/claude-code 29179",
         expected: Expected::Undone,
+        types: &[],
         replay: Replay::Files(Files {
             set_up: "set -e; git init -q .; git config user.name a; git config user.email a@example.org
                      echo _md/ >.gitignore; echo code >code; git add -A; git commit -qm first; mkdir _md; echo page >_md/a.md; chmod 600 _md/a.md",
@@ -26,6 +27,7 @@ const INCIDENTS: &[Incident] = &[
         what: "a rewritten branch was forced over the one that others had pushed",
         source: "of the class",
         expected: Expected::Undone,
+        types: &[],
         replay: Replay::Files(Files {
             set_up: "set -e; git init -q --bare remote.git; git init -q -b main mine; cd mine; git config user.name a; git config user.email a@example.org
                      git remote add origin ../remote.git; echo 1 >f; git add f; git commit -qm first; echo 2 >f; git commit -qam theirs; git push -q origin main",
@@ -39,6 +41,7 @@ const INCIDENTS: &[Incident] = &[
         what: "a repository was deleted and begun anew, because a command had failed in it",
         source: "of the class",
         expected: Expected::Undone,
+        types: &["file.delete"],
         replay: Replay::Files(Files {
             set_up: "set -e; git init -q .; git config user.name a; git config user.email a@example.org; echo 1 >f; git add f; git commit -qm first; echo unsaved >f; git stash -q",
             act: "rm -rf .git && git init -q .",

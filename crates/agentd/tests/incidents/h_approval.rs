@@ -14,6 +14,7 @@ const INCIDENTS: &[Incident] = &[
         what: "a variable was expanded on the wrong side of ssh, and was empty there",
         source: "2026-04, anthropics/claude-code 46452",
         expected: Expected::Blocked,
+        types: &["file.delete"],
         replay: Replay::Files(Files {
             set_up: "mkdir -p vps/snap/old vps/www; echo i >vps/www/index; echo o >vps/snap/old/f; printf '#!/bin/sh\\nshift\\nexec sh -c \"$*\"\\n' >../bin/ssh; chmod +x ../bin/ssh",
             act: "ssh vps \"OLD=/snap/old; rm -rf $R/w/vps$OLD/*\"",
@@ -29,6 +30,7 @@ const INCIDENTS: &[Incident] = &[
         what: "a folder that is really named ~ was to go, and the home went",
         source: "2026-05, anthropics/claude-code 61519",
         expected: Expected::Blocked,
+        types: &["file.delete"],
         replay: Replay::Own(tilde),
     },
     Incident {
@@ -36,6 +38,7 @@ const INCIDENTS: &[Incident] = &[
         what: "Enter in an empty dialog was taken for a yes",
         source: "2026-08, NousResearch/hermes-agent 82647",
         expected: Expected::Blocked,
+        types: &["file.write"],
         // What an empty answer is worth is tried with every incident.
         replay: Replay::Files(Files {
             set_up: "set -e; git init -q .; git config user.name a; git config user.email a@example.org; echo 1 >f; git add f; git commit -qm first; echo unsaved >f",
@@ -51,6 +54,7 @@ const INCIDENTS: &[Incident] = &[
         what: "a script was exchanged between the yes and the run",
         source: "of the class",
         expected: Expected::Blocked,
+        types: &[],
         replay: Replay::Own(exchanged),
     },
 ];

@@ -14,6 +14,8 @@ pub(crate) struct Incident {
     pub(crate) source: &'static str,
     /// How it has to end here.
     pub(crate) expected: Expected,
+    /// The mutations that do the same, where there are any and it is replayed with them here.
+    pub(crate) types: &'static [&'static str],
     /// How it is replayed.
     pub(crate) replay: Replay,
 }

@@ -19,6 +19,7 @@ const INCIDENTS: &[Incident] = &[
         what: "the sandbox was on in the settings, and off in fact: files outside were written",
         source: "2026-03, anthropics/claude-code 32285",
         expected: Expected::Blocked,
+        types: &["file.write"],
         replay: Replay::Files(Files {
             set_up: "mkdir ws outside; echo 'sandbox: true' >ws/settings",
             act: "cd ws; echo x >../outside/f",
@@ -33,6 +34,7 @@ const INCIDENTS: &[Incident] = &[
         what: "what the sandbox is made of was missing",
         source: "the same",
         expected: Expected::Blocked,
+        types: &[],
         replay: Replay::Own(missing),
     },
     Incident {
@@ -40,6 +42,7 @@ const INCIDENTS: &[Incident] = &[
         what: "after an update the key that asked for confirmation had another name, and nothing was asked any more",
         source: "2026-01, zed-industries/zed 47346",
         expected: Expected::Blocked,
+        types: &["file.write"],
         replay: Replay::Own(old_policy),
     },
 ];

@@ -15,6 +15,7 @@ const INCIDENTS: &[Incident] = &[
         what: "an agent below the agent went round in circles, for 350 dollars",
         source: "2026-03, code-yeongyu/oh-my-openagent 2571",
         expected: Expected::Blocked,
+        types: &["file.append"],
         replay: Replay::Own(circles),
     },
     Incident {
@@ -22,6 +23,7 @@ const INCIDENTS: &[Incident] = &[
         what: "a command wrote until the disk was full",
         source: "of the class",
         expected: Expected::Blocked,
+        types: &["file.write"],
         replay: Replay::Own(disk),
     },
     Incident {
@@ -29,6 +31,7 @@ const INCIDENTS: &[Incident] = &[
         what: "a command never ended, and neither did what it had started",
         source: "of the class",
         expected: Expected::Blocked,
+        types: &[],
         replay: Replay::Own(endless),
     },
 ];

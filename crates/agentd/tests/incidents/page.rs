@@ -19,7 +19,7 @@ pub(crate) fn check(title: &str, incidents: &[Incident]) {
     let mut missed = Vec::new();
     for incident in incidents {
         let row = match &incident.replay {
-            Replay::Files(files) => replay::files(incident.name, files),
+            Replay::Files(files) => replay::files(incident, files),
             Replay::Own(replay) => replay(),
         };
         let Row { shell, typed, hidden } = &row;
@@ -37,13 +37,24 @@ pub(crate) fn check(title: &str, incidents: &[Incident]) {
             incident.source,
             incident.expected.text(),
             shell.text(),
-            typed.text(),
+            names(incident.types) + &typed.text(),
             hidden.text()
         )
         .unwrap();
     }
     assert!(missed.is_empty(), "{}", missed.join("\n"));
     compare(title, &section);
+}
+
+fn names(types: &[&str]) -> String {
+    let names: Vec<String> = types
+        .iter()
+        .map(|name| {
+            name.strip_prefix("the query ")
+                .map_or_else(|| format!("`{name}`"), |name| format!("the query `{name}`"))
+        })
+        .collect();
+    if names.is_empty() { String::new() } else { format!("{}: ", names.join(", ")) }
 }
 
 fn compare(title: &str, section: &str) {

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::bench::{Bench, Place};
 use crate::common::Answer;
-use crate::incident::{Files, Found, Row, Typed};
+use crate::incident::{Files, Found, Incident, Row, Typed};
 
 /// A way to hide shell text: the name that the test's output has for it, and the command.
 pub(crate) type Hidden = (&'static str, fn(&Place, &str) -> String);
@@ -45,17 +45,19 @@ fn digits(text: &str) -> String {
 }
 
 /// Replays in every way.
-pub(crate) fn files(name: &str, incident: &Files) -> Row {
+pub(crate) fn files(Incident { name, types, .. }: &Incident, incident: &Files) -> Row {
     let bench = Bench::start();
     let shell = through(&bench, &format!("{name} shell"), incident, |place| {
         command(&bench, place, &place.within(incident.act))
     });
     let typed = match incident.typed {
         Typed::No => Found::NoMutation,
-        Typed::Changes(changes) => in_parts(&bench, &format!("{name} typed"), incident, changes),
+        Typed::Changes(changes) => in_parts(&bench, &format!("{name} typed"), incident, |root| {
+            changes(root).into_iter().map(|steps| of(types, &steps)).collect()
+        }),
         Typed::Booted(mutation, statement) => Found::Elsewhere([mutation, statement]),
         Typed::Steps(steps) => through(&bench, &format!("{name} typed"), incident, |place| {
-            bench.ask(&json!({ "steps": steps(place.path()) }))
+            bench.ask(&of(types, &steps(place.path())))
         }),
     };
     Row {
@@ -67,6 +69,14 @@ pub(crate) fn files(name: &str, incident: &Files) -> Row {
             })
         }),
     }
+}
+
+/// One change of these steps, which are of the kinds that the page names.
+fn of(types: &[&str], steps: &Value) -> Value {
+    let kinds: Vec<&str> =
+        steps.as_array().unwrap().iter().map(|step| step["mutation"].as_str().unwrap()).collect();
+    assert!(kinds.iter().all(|kind| types.contains(kind)), "{kinds:?} are more than {types:?}");
+    json!({ "steps": steps })
 }
 
 /// What is found in each hidden way, which has to be the same.
@@ -125,13 +135,13 @@ fn through(bench: &Bench, way: &str, incident: &Files, ask: impl Fn(&Place) -> A
 }
 
 /// Replays as several changes, each of which waits; one undo takes all of them back.
-fn in_parts(bench: &Bench, way: &str, incident: &Files, changes: fn(&Path) -> Vec<Value>) -> Found {
+fn in_parts(bench: &Bench, way: &str, incident: &Files, changes: impl Fn(&Path) -> Vec<Value>) -> Found {
     let place = bench.place(&way.replace(' ', "-"), incident.set_up);
     let before = place.tree();
     let mut made: Vec<Value> = Vec::new();
-    for steps in changes(place.path()) {
+    for change in changes(place.path()) {
         let since = place.tree();
-        let answer = bench.ask(&json!({ "steps": steps }));
+        let answer = bench.ask(&change);
         assert_eq!(answer.status, 202, "{way}: {:#}", answer.json());
         let change = answer.json();
         if let Some(last) = made.last() {
