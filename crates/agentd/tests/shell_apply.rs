@@ -220,15 +220,15 @@ fn whatever_it_does_it_ends_with_all_that_it_left() {
             20,
             false,
         ),
-        // Each begins the next and goes: whoever looks for the one finds it gone.
+        // Each begins the next and goes: whoever looks for the one finds it gone. Were they left, they would end by themselves.
         (
-            "perl -e '$SIG{TERM} = \"IGNORE\"; fork and exit; while (1) { exit if fork; }' & sleep 0.3; echo left",
+            "perl -e '$SIG{TERM} = \"IGNORE\"; $end = time + 15; fork and exit; while (time < $end) { exit if fork; }' & sleep 0.3; echo left",
             20,
             false,
         ),
         // Forty of them.
         (
-            "perl -e '$SIG{TERM} = \"IGNORE\"; for (1 .. 40) { fork or do { while (1) { exit if fork; } } }' & sleep 0.3; echo left",
+            "perl -e '$SIG{TERM} = \"IGNORE\"; $end = time + 15; for (1 .. 40) { fork or do { while (time < $end) { exit if fork; } exit } }' & sleep 0.3; echo left",
             20,
             false,
         ),

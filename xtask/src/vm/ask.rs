@@ -8,7 +8,7 @@ use agentos_api::event::{Event, EventFilter, Order};
 use agentos_api::{Problem, Query};
 use agentos_client::{Client, ClientError};
 use anyhow::{Context, Result, bail};
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 use tokio::runtime::Runtime;
 
 /// A client of one of agentd's sockets that waits for its answers.
@@ -96,6 +96,40 @@ impl Ask {
             Ok(answer) => bail!("{name} took {args:?} and answered {answer}"),
             Err(error) => error.problem().cloned().map_or_else(|| Err(anyhow_error(error)), Ok),
         }
+    }
+
+    /// The code with which a change is refused.
+    ///
+    /// # Errors
+    /// When it is not refused.
+    pub(super) fn refusal(&self, mutation: &str, args: &Value) -> Result<String> {
+        let body = json!({ "mutation": mutation, "args": args, "reason": "a test" });
+        match self.runtime.block_on(self.client.mutate(&serde_json::from_value(body)?)) {
+            Ok(change) => bail!("{mutation} took {args} and answered {change:?}"),
+            Err(error) => match error.problem() {
+                Some(problem) => Ok(problem.code.to_string()),
+                None => Err(anyhow_error(error)),
+            },
+        }
+    }
+
+    /// A word about a change that waits: `approve`, with the hash of its plan, or `deny`.
+    ///
+    /// # Errors
+    /// What agentd answered instead.
+    pub(super) fn decide(&self, change: &Change, decision: &str) -> Result<Change> {
+        let word = json!({ "decision": decision, "plan_hash": change.plan.hash });
+        let word = serde_json::from_value(word)?;
+        self.runtime.block_on(self.client.decide(change.id, &word)).map_err(anyhow_error)
+    }
+
+    /// Takes a change back.
+    ///
+    /// # Errors
+    /// What agentd answered instead.
+    pub(super) fn undo(&self, change: &Change) -> Result<Change> {
+        let why = serde_json::from_value(json!({ "reason": "a test" }))?;
+        self.runtime.block_on(self.client.undo(change.id, &why)).map_err(anyhow_error)
     }
 
     /// How long a query takes, as the median of several times.

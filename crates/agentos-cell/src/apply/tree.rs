@@ -7,7 +7,7 @@ use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::process::{Pid, PidfdFlags, Signal, WaitOptions, kill_process, pidfd_open};
+use rustix::process::{Pid, PidfdFlags, Signal, WaitOptions, kill_process, kill_process_group, pidfd_open};
 
 use crate::command::Word;
 use crate::enter::{FAILED, failed};
@@ -16,6 +16,10 @@ use crate::enter::{FAILED, failed};
 const GRACE: Duration = Duration::from_secs(2);
 /// How long it is killed again and again: a process that hangs in the kernel goes when it can.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// Places in `stat` behind a process's name: the number of its parent, of its group, of its session.
+const PARENT: usize = 1;
+const GROUP: usize = 2;
+const SESSION: usize = 3;
 /// How often processes that ended are taken off the list, while the command runs.
 const REAP: Timespec = Timespec { tv_sec: 1, tv_nsec: 0 };
 
@@ -74,10 +78,14 @@ fn end_all(child: Pid, status: &mut Option<u8>) -> bool {
         std::thread::sleep(pause);
         pause = (pause * 2).min(Duration::from_millis(20));
     }
-    // Some begin another one and go, or begin more than can be killed meanwhile. So all are halted first, until nobody is found who
-    // is not: what is halted begins nothing, and takes the place of what would be begun.
+    // Those that begin another one and go want the processor for it, and so does who looks for them.
+    let _ = rustix::process::setpriority_process(None, -20);
+    // Some begin another one and go, or begin more than can be killed meanwhile. The kernel ends all of a group at once, and what is
+    // being begun in it with them (kill(2)). Who left his group is halted first, until nobody is found who is not: what is halted
+    // begins nothing, and takes the place of what would be begun.
     let mut halted = HashSet::new();
     loop {
+        kill_groups();
         reap(child, status);
         let below = below_this();
         if below.is_empty() {
@@ -96,6 +104,24 @@ fn end_all(child: Pid, status: &mut Option<u8>) -> bool {
         for _ in 0..32 {
             halt(&children(), &mut halted);
         }
+    }
+}
+
+/// Kills the process groups of all below this process. They are the command's own: it began a session, and a group is of one session
+/// (setpgid(2)).
+fn kill_groups() {
+    let stat_of = |process: &str| std::fs::read(format!("/proc/{process}/stat")).ok();
+    let Some(own) = stat_of("self").and_then(|stat| number_of(&stat, SESSION)) else { return };
+    let groups: HashSet<i32> = below_this()
+        .into_iter()
+        .filter_map(|process| {
+            let stat = stat_of(&process.to_string())?;
+            let (group, session) = (number_of(&stat, GROUP)?, number_of(&stat, SESSION)?);
+            (session != own && group > 1).then_some(group)
+        })
+        .collect();
+    for group in groups.into_iter().filter_map(Pid::from_raw) {
+        let _ = kill_process_group(group, Signal::KILL);
     }
 }
 
@@ -134,7 +160,7 @@ fn below_this() -> Vec<Pid> {
     for entry in std::fs::read_dir("/proc").into_iter().flatten().flatten() {
         let Some(process) = entry.file_name().to_str().and_then(|name| name.parse().ok()) else { continue };
         let Ok(stat) = std::fs::read(entry.path().join("stat")) else { continue };
-        if let Some(parent) = parent_of(&stat) {
+        if let Some(parent) = number_of(&stat, PARENT) {
             children.entry(parent).or_default().push(process);
         }
     }
@@ -149,11 +175,11 @@ fn below_this() -> Vec<Pid> {
     below
 }
 
-/// The number of a process's parent, from its `stat` (`proc_pid_stat(5)`): the second word after its name, which may hold anything.
-fn parent_of(stat: &[u8]) -> Option<i32> {
+/// A number from a process's `stat` (`proc_pid_stat(5)`), by its place among the words after its name, which may hold anything.
+fn number_of(stat: &[u8], place: usize) -> Option<i32> {
     let name_ends = stat.iter().rposition(|&byte| byte == b')')?;
     let rest = std::str::from_utf8(stat.get(name_ends + 1..)?).ok()?;
-    rest.split_ascii_whitespace().nth(1)?.parse().ok()
+    rest.split_ascii_whitespace().nth(place)?.parse().ok()
 }
 
 #[cfg(test)]
@@ -162,10 +188,12 @@ mod tests {
 
     #[test]
     fn a_parent_is_found_behind_whatever_name() {
-        assert_eq!(parent_of(b"12 (a) S 7 1 1"), Some(7));
-        assert_eq!(parent_of(b"12 (a) b) R) S 7 1 1"), Some(7));
+        assert_eq!(number_of(b"12 (a) S 7 5 3", PARENT), Some(7));
+        assert_eq!(number_of(b"12 (a) b) R) S 7 5 3", PARENT), Some(7));
+        assert_eq!(number_of(b"12 (a) S 7 5 3", GROUP), Some(5));
+        assert_eq!(number_of(b"12 (a) S 7 5 3", SESSION), Some(3));
         for broken in [&b""[..], b"12 (a", b"12 (a)", b"12 (a) S", b"12 (a) S x"] {
-            assert_eq!(parent_of(broken), None);
+            assert_eq!(number_of(broken, PARENT), None);
         }
     }
 

@@ -31,6 +31,7 @@ mod ssh;
 mod testing;
 mod transition;
 mod unit;
+mod ways_in;
 
 pub use crate::text::chain;
 pub use apply::{Made, Progress};

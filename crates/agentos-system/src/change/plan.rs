@@ -34,6 +34,7 @@ impl Machine {
             let args = serde_json::to_vec(&step.args)
                 .map_err(|error| ChangeError::invalid("args", error.to_string()))?;
             dispatch::plan(&mut planner, &step.mutation, &args)?;
+            super::ways_in::watch(&mut planner, &step.mutation);
             parts.push(Part::end(&mut planner, step.mutation.clone(), shown(&step.args)));
         }
         finish(planner, parts, None)

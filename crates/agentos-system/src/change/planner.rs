@@ -162,6 +162,11 @@ impl<'p> Planner<'p> {
         &self.transitions
     }
 
+    /// What the step plans so far, in order.
+    pub(in crate::change) fn planned_in_step(&self) -> &[Transition] {
+        self.transitions.get(self.step.first..).unwrap_or_default()
+    }
+
     /// Whether a planned transition leaves `on` in some state; then the machine's own is of no interest.
     pub(crate) fn is_planned(&self, on: &str) -> bool {
         self.things.contains(on)

@@ -1,5 +1,6 @@
 //! What agentd must answer about the machine that [`super::fixtures`] set up.
 
+mod incidents;
 mod inventory;
 mod log;
 mod network;
@@ -39,6 +40,13 @@ pub(super) const CHECKS: &[Check] = &[
     ("a command that observes takes no more than it may", shell::takes_no_more_than_it_may),
     ("a command that is applied operates services", shell::applied_operates_services),
     ("a command that is applied leaves agentd alone", shell::applied_leaves_agentd_alone),
+    ("an incident: the agent does not stop what it acts through", incidents::own_service),
+    ("an incident: a service is stopped once exactly that is approved", incidents::stopped),
+    ("an incident: the machine ends once exactly that is approved", incidents::ended),
+    (
+        "an incident: a package takes others with it only where they were named and approved",
+        incidents::dragged,
+    ),
     ("a bus that was started again is found again", units::bus_restarts),
     ("without a bus the answer says what is missing", units::no_bus),
     ("a systemd that hangs is given up on, and asked again when it is back", units::systemd_hangs),

@@ -36,6 +36,8 @@ const MADE_IN: [&str; 3] = [UNITS, "/run/systemd/system", "/usr/local/lib/system
 /// The unit, which may be changed by whoever asks. One that an earlier step makes does not run.
 pub(super) fn unit(planner: &mut Planner<'_>, name: &str) -> Result<Look, ChangeError> {
     let name = normalise("unit", name)?;
+    // Before systemd is asked: what is kept is kept, whether systemd answers or not.
+    protect::check_unit(planner.viewer, &name)?;
     let look = match control::look(planner.machine, &name) {
         Ok(look) => look,
         Err(error @ QueryError::NotFound { .. }) => {
@@ -43,7 +45,7 @@ pub(super) fn unit(planner: &mut Planner<'_>, name: &str) -> Result<Look, Change
         }
         Err(error) => return Err(error.into()),
     };
-    for name in look.names.iter().chain([&look.id, &name]) {
+    for name in look.names.iter().chain([&look.id]) {
         protect::check_unit(planner.viewer, name)?;
     }
     if look.id != name {
