@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use agentos_api::change::{Change, Step};
+use agentos_api::change::{Change, Risk, Step};
 use agentos_api::event::{Actor, EventType};
 use agentos_api::query::path::{decode, encode};
 use agentos_changes::{Judge, Ruling, Verdict};
@@ -33,13 +33,15 @@ impl Steps {
         Self { app, loaded, role: caller.role, actor: caller.actor.clone() }
     }
 
-    /// What the policy says of each effect of a step that is only known by them.
-    fn of_effects(&self, touched: &Touched) -> Vec<Decision> {
+    /// What the policy says of each effect of a step that is only known by them. Together they can be worse than each by itself:
+    /// what is destructive as a whole is so in each of its parts.
+    fn of_effects(&self, touched: &Touched, whole: Risk) -> Vec<Decision> {
         let decide = |effect: &Like| {
             let path = encode(&effect.path);
             let arguments = Map::from_iter([("path".to_owned(), path.into())]);
             let touched = Touched { paths: vec![effect.path.clone()], ..Touched::default() };
-            self.decide(effect.mutation, effect.risk, &arguments, &touched)
+            let risk = if whole == Risk::Destructive { whole } else { effect.risk };
+            self.decide(effect.mutation, risk, &arguments, &touched)
         };
         touched.effects.iter().map(decide).collect()
     }
@@ -53,13 +55,7 @@ impl Steps {
         spend_or_say(&self.app, &self.loaded, (self.role, &self.actor), spend, &why)
     }
 
-    fn decide(
-        &self,
-        mutation: &str,
-        risk: agentos_api::change::Risk,
-        args: &Map<String, Value>,
-        touched: &Touched,
-    ) -> Decision {
+    fn decide(&self, mutation: &str, risk: Risk, args: &Map<String, Value>, touched: &Touched) -> Decision {
         let request = Request {
             role: of(self.role),
             actor: self.actor.as_str(),
@@ -81,7 +77,7 @@ impl Judge for Steps {
             let args = steps.get(number).map_or(&nothing, |step| &step.args);
             let touched = prepared.touched.get(number).cloned().unwrap_or_default();
             let mut decisions = vec![self.decide(&planned.mutation, planned.risk, args, &touched)];
-            decisions.extend(self.of_effects(&touched));
+            decisions.extend(self.of_effects(&touched, planned.risk));
             // What a command does decides about it; of the command itself, only a rule that somebody wrote.
             if decisions.len() > 1 && decisions.first().is_some_and(|whole| whole.rule.is_none()) {
                 decisions.remove(0);

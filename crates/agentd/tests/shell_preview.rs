@@ -270,6 +270,15 @@ fn rules_about_changes_of_files_are_rules_about_what_a_command_does() {
         let answer = bench.preview(command);
         answer.problem(403, "policy_denied");
     }
+    // Many small deletions are a large one.
+    let bench =
+        Bench::under("[[rule]]\nmutation = \"file.*\"\nrisk = [\"low\", \"medium\"]\nthen = \"allow\"\n");
+    let made = bench.preview("mkdir d; echo x >d/x; echo y >y");
+    assert_eq!(made.status, 200, "{:#}", made.json());
+    assert_eq!(bench.preview("rm y").status, 200);
+    assert_eq!(bench.preview("rm -r d").status, 202);
+    let bench = Bench::under(policy);
+    bench.preview("mkdir d; echo x >d/x");
     // What no rule names is asked about.
     assert_eq!(bench.preview("chmod 600 d/x").status, 202);
     assert_eq!(std::fs::read_to_string(bench.path("d/x")).unwrap(), "x\n");
