@@ -198,13 +198,13 @@ mod tests {
     fn what_processes_have_is_counted() {
         let own = inode("/proc/self/ns/pid").unwrap();
         let none = Limits { processes: u32::MAX, memory: u64::MAX };
-        let before = Had::by(own, none);
-        let large = vec![1_u8; 64 << 20];
-        let after = Had::by(own, none);
-        assert!(before.threads > 0 && after.memory > before.memory + (32 << 20), "{before:?} {after:?}");
+        // Others of this namespace come and go meanwhile; what this process holds is there.
+        let large = std::hint::black_box(vec![1_u8; 64 << 20]);
+        let had = Had::by(own, none);
+        assert!(had.threads > 0 && had.memory > 64 << 20, "{had:?}");
         drop(large);
         let limits = Limits { processes: 0, memory: u64::MAX };
-        assert_eq!(after.exceeds(limits), Some(Exceeded::Processes));
+        assert_eq!(had.exceeds(limits), Some(Exceeded::Processes));
         let whole = Whole::now();
         assert!(whole.threads > 0 && whole.available > 0, "{whole:?}");
     }
