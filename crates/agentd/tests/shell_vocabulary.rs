@@ -85,10 +85,17 @@ fn what_ran_is_remembered_across_a_restart_and_told_and_allows_nothing() {
         let answer = bench.observe(&["ls", "/"]);
         assert_eq!((&answer["exit_status"], &answer["advice"]), (&json!(0), &Value::Null), "{answer:#}");
     }
+    let reading = bench.preview(&["sed", "-n", "p", path], &json!({})).json();
+    assert!(said(&reading)["advice"].as_str().unwrap().contains("would do"), "{reading:#}");
     let answer = bench.observe(&edit);
     let advice = answer["advice"].as_str().unwrap_or_else(|| panic!("{answer:#}"));
     assert!(advice.contains("mode preview") && !advice.contains("mode apply"), "{advice}");
-    assert!(advice.ends_with(" sed was refused something while observing once."), "{advice}");
+    assert!(
+        advice.ends_with(
+            " sed was refused something while observing once; previews with it changed no file once."
+        ),
+        "{advice}"
+    );
 
     let shown = bench.preview(&edit, &json!({ "dry_run": true })).json();
     assert_eq!(said(&shown)["advice"], Value::Null, "{shown:#}");
@@ -98,14 +105,14 @@ fn what_ran_is_remembered_across_a_restart_and_told_and_allows_nothing() {
     assert_eq!(mode & 0o7777, 0o600);
     let counts = |bench: &Bench, name: &str| bench.kept(&program(name)).unwrap()["counts"].clone();
     assert_eq!(counts(&bench, "ls"), json!({ "observed": 2, "refused": 0, "unchanged": 0, "changed": 0 }));
-    assert_eq!(counts(&bench, "sed"), json!({ "observed": 0, "refused": 1, "unchanged": 0, "changed": 1 }));
+    assert_eq!(counts(&bench, "sed"), json!({ "observed": 0, "refused": 1, "unchanged": 1, "changed": 1 }));
 
     bench.start();
     let answer = bench.observe(&edit);
     let advice = answer["advice"].as_str().unwrap();
     assert!(
         advice.ends_with(
-            " sed was refused something while observing 2 times; previews with it changed files once."
+            " sed was refused something while observing 2 times; previews with it changed files once, and none once."
         ),
         "{advice}"
     );
@@ -123,6 +130,7 @@ fn what_ran_is_remembered_across_a_restart_and_told_and_allows_nothing() {
         advice.contains("mode observe may do. But sed was refused something while observing 2 times"),
         "{advice}"
     );
+    assert_eq!(printed["plan"]["hash"], reading["plan"]["hash"], "advice is not part of what is agreed to");
     // What went well often is refused all the same.
     for _ in 0..5 {
         assert_eq!(bench.observe(&["sed", "-n", "p", path])["exit_status"], 0);

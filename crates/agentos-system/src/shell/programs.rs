@@ -4,12 +4,12 @@
 
 use std::os::fd::OwnedFd;
 
-use rustix::fs::{CWD, Mode, OFlags, Stat, fstat, openat, stat};
+use rustix::fs::{AtFlags, CWD, Mode, OFlags, Statx, StatxFlags, openat, statx};
 use rustix::io::Errno;
 
 use super::supervisor::Sight;
 use super::view::Source;
-use crate::files::{Known, Located, Protected};
+use crate::files::{Known, Located, Protected, attributes_at};
 use crate::machine::Viewer;
 
 /// Programs of one command that are looked at.
@@ -25,7 +25,7 @@ pub(super) struct Programs {
 
 struct Seen {
     /// Device and inode, as the command sees them.
-    numbers: (u64, u64),
+    numbers: ((u32, u32), u64),
     /// The machine's file; nothing for what the command made itself.
     file: Option<(Located, Key)>,
     refused: bool,
@@ -34,29 +34,39 @@ struct Seen {
 /// By which a file's content is known again without reading it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Key {
-    device: u64,
+    /// Major and minor number.
+    device: (u32, u32),
     inode: u64,
     pub(super) size: u64,
     /// When it was changed last: seconds and nanoseconds.
-    changed: (i64, u64),
+    changed: (i64, u32),
 }
 
 impl Key {
     /// Of an open file.
     pub(super) fn of(file: &OwnedFd) -> Result<Self, Errno> {
-        Ok(Self::from(&fstat(file)?))
+        Ok(Self::from(&attributes(file)?))
     }
 }
 
-impl From<&Stat> for Key {
-    fn from(stat: &Stat) -> Self {
+impl From<&Statx> for Key {
+    fn from(found: &Statx) -> Self {
         Self {
-            device: stat.st_dev,
-            inode: stat.st_ino,
-            size: u64::try_from(stat.st_size).unwrap_or_default(),
-            changed: (stat.st_ctime, stat.st_ctime_nsec),
+            device: (found.stx_dev_major, found.stx_dev_minor),
+            inode: found.stx_ino,
+            size: found.stx_size,
+            changed: (found.stx_ctime.tv_sec, found.stx_ctime.tv_nsec),
         }
     }
+}
+
+/// Attributes of what a magic link leads to, without asking a server for what is known already.
+fn behind(link: &str) -> Result<Statx, Errno> {
+    statx(CWD, link, AtFlags::NO_AUTOMOUNT | AtFlags::STATX_DONT_SYNC, StatxFlags::BASIC_STATS)
+}
+
+fn attributes(file: &OwnedFd) -> Result<Statx, Errno> {
+    attributes_at(file, c"", AtFlags::EMPTY_PATH)
 }
 
 /// A program that ran, and whose file may be read by whoever asked.
@@ -76,7 +86,7 @@ impl Programs {
 
     fn find(&mut self, thread: u32, sight: &Sight) -> Option<usize> {
         let link = format!("/proc/{thread}/exe");
-        let found = Key::from(&stat(&link).ok()?);
+        let found = Key::from(&behind(&link).ok()?);
         let numbers = (found.device, found.inode);
         if let Some(known) = self.seen.iter().position(|seen| seen.numbers == numbers) {
             return Some(known);
@@ -111,9 +121,11 @@ impl Programs {
     pub(super) fn ran(self, protected: &Protected, viewer: &Viewer, known: &mut Known) -> Vec<Ran> {
         let agent = Viewer { operator: false, rules: viewer.rules.clone() };
         // Before it is the command, its first process is agentd.
-        let own = stat("/proc/self/exe").ok().map(|own| Key::from(&own));
+        let own = behind("/proc/self/exe").ok().map(|own| Key::from(&own));
         let of = |seen: Seen| {
             let (located, key) = seen.file.filter(|(_, key)| own.is_none_or(|own| own != *key))?;
+            // It may not answer, and who asked would wait for it.
+            (!known.is_remote(&located)).then_some(())?;
             let content = located.content_by(protected, &agent, known).ok()?;
             // That it was read is no trace that it leaves, where the file system lets that be.
             let _ = rustix::fs::fcntl_setfl(&content, OFlags::NOATIME);
@@ -125,7 +137,7 @@ impl Programs {
 
 /// The machine's file of a program; nothing where the command made it or wrote to it, or where it has no name any more.
 fn on_the_machine(file: OwnedFd, sight: &Sight) -> Option<(Located, Key)> {
-    let seen = fstat(&file).ok()?;
+    let seen = Key::of(&file).ok()?;
     let host = match sight {
         Sight::Machine => file,
         Sight::View(view) => match view.source(&file).ok()? {
@@ -134,9 +146,9 @@ fn on_the_machine(file: OwnedFd, sight: &Sight) -> Option<(Located, Key)> {
             Source::Elsewhere => file,
         },
     };
-    let there = fstat(&host).ok()?;
+    let there = attributes(&host).ok()?;
     let key = Key::from(&there);
-    let is_same = key.size == Key::from(&seen).size && key.changed == Key::from(&seen).changed;
-    (is_same && there.st_nlink > 0).then_some(())?;
+    let is_same = (key.size, key.changed) == (seen.size, seen.changed);
+    (is_same && there.stx_nlink > 0).then_some(())?;
     Some((Located::of(host).ok()?, key))
 }
