@@ -46,6 +46,7 @@ pub(crate) fn run(file: Option<PathBuf>, config: Config, policy: Loaded) -> Resu
             .collect(),
         // By what runs here, not by a name that may have been given to another program since.
         cell: vec!["/proc/self/exe".into(), agentos_cell::ARGUMENT.into()],
+        remembered: Some(state.path().join("programs.json")),
         ..MachineOptions::default()
     }));
     let policy = LivePolicy::new(policy);
@@ -59,6 +60,7 @@ pub(crate) fn run(file: Option<PathBuf>, config: Config, policy: Loaded) -> Resu
         .context("cannot start the async runtime")?;
     let (served, ledger) = runtime.block_on(serve(file, config, &state, &machine, policy, begun));
     runtime.shutdown_timeout(Duration::from_secs(5));
+    machine.write_remembered();
     if let Some(ledger) = ledger {
         if let Err(error) = record_own(&ledger, "agentd.stop", &json!({ "pid": std::process::id() })) {
             tracing::warn!("the stop is not recorded: {error:#}");

@@ -14,7 +14,7 @@ use crate::guard::Guard;
 use crate::procfs::ticks::Ticks;
 use crate::queries;
 use crate::samples::Samples;
-use crate::shell::Cells;
+use crate::shell::{Cells, Remembered};
 
 /// What the owner of a [`Machine`] decides about it.
 #[derive(Clone, Debug, Default)]
@@ -31,6 +31,8 @@ pub struct MachineOptions {
     /// How a cell for a command is started: a program whose `main` calls [`agentos_cell::enter`], and its arguments. Empty:
     /// no commands are run.
     pub cell: Vec<PathBuf>,
+    /// The file in which it is kept what is remembered of programs that ran; without, that is forgotten at the end.
+    pub remembered: Option<PathBuf>,
 }
 
 /// For whom the machine is read.
@@ -50,6 +52,7 @@ pub struct Viewer {
 pub struct Machine {
     root: PathBuf,
     pub(crate) cells: Arc<Cells>,
+    pub(crate) remembered: Remembered,
     pub(crate) covered: Vec<PathBuf>,
     pub(crate) bus: Bus,
     pub(crate) protected: Arc<Protected>,
@@ -67,6 +70,7 @@ impl Machine {
         Self {
             root: options.root,
             cells: Arc::new(Cells::new(options.cell)),
+            remembered: Remembered::open(options.remembered),
             // The first is a folder, where there is one.
             covered: options.protected.iter().cloned().chain(options.covered).collect(),
             bus: Bus::default(),
@@ -78,6 +82,12 @@ impl Machine {
             processes: Mutex::default(),
             cgroups: Mutex::default(),
         }
+    }
+
+    /// Writes what is remembered of programs that ran, as far as it is not written yet. That is done now and then by itself;
+    /// this is for the end.
+    pub fn write_remembered(&self) {
+        self.remembered.write();
     }
 
     /// Where the file `path` of the machine is: `path` is absolute.

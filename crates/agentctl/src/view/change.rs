@@ -107,6 +107,9 @@ fn said(output: &mut Output, said: &shell::Output) -> Result<(), CliError> {
         let text = format!("{} {}: {}", refused.what, refused.on, refused.because);
         output.line(&[Cell::styled("  it was kept from: ", Style::Warning), Cell::new(text)])?;
     }
+    if let Some(advice) = &said.advice {
+        output.line(&[Cell::styled("  advice: ", Style::Dim), Cell::new(advice)])?;
+    }
     Ok(())
 }
 

@@ -99,6 +99,10 @@ pub struct Output {
     /// What it wanted to do and was kept from, the first of each once. What changes something is asked for as a change.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub refused: Vec<Refused>,
+    /// Which mode will do, where that can be said: by what was refused, and by what is remembered of the programs. It allows
+    /// nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub advice: Option<String>,
     /// How much of the machine it could have, all its processes together.
     pub limits: Limits,
     /// How long it took, in milliseconds.

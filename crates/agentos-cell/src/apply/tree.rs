@@ -64,12 +64,11 @@ fn end_all(child: Pid, status: &mut Option<u8>) -> bool {
     let mut asked = false;
     let mut pause = Duration::from_millis(1);
     while begun.elapsed() < GRACE {
-        reap(child, status);
-        let below = below_this();
-        if below.is_empty() {
+        if reap(child, status) {
             return true;
         }
         if !asked {
+            let below = below_this();
             signal(&below, Signal::TERM);
             // One that is halted does not hear it.
             signal(&below, Signal::CONT);
@@ -86,11 +85,10 @@ fn end_all(child: Pid, status: &mut Option<u8>) -> bool {
     let mut halted = HashSet::new();
     loop {
         kill_groups();
-        reap(child, status);
-        let below = below_this();
-        if below.is_empty() {
+        if reap(child, status) {
             return true;
         }
+        let below = below_this();
         let late = begun.elapsed() > GRACE + PATIENCE;
         if !halt(&below, &mut halted) || late {
             signal(&below, Signal::KILL);
@@ -144,14 +142,22 @@ fn signal(processes: &[Pid], signal: Signal) {
     }
 }
 
-/// Takes what ended off the list of processes.
-fn reap(child: Pid, status: &mut Option<u8>) {
-    while let Ok(Some((ended, how))) = rustix::process::wait(WaitOptions::NOHANG) {
-        if ended == child {
-            let code = how.exit_status().or_else(|| how.terminating_signal().map(|signal| 128 + signal));
-            *status = Some(code.and_then(|code| u8::try_from(code).ok()).unwrap_or(FAILED));
+/// Takes what ended off the list of processes. Says whether there is none below this one any more: whatever loses its parent is this
+/// one's child.
+fn reap(child: Pid, status: &mut Option<u8>) -> bool {
+    // No more at a time: they may end as fast as they are taken off.
+    for _ in 0..10_000 {
+        match rustix::process::wait(WaitOptions::NOHANG) {
+            Ok(Some((ended, how))) if ended == child => {
+                let code = how.exit_status().or_else(|| how.terminating_signal().map(|signal| 128 + signal));
+                *status = Some(code.and_then(|code| u8::try_from(code).ok()).unwrap_or(FAILED));
+            }
+            Ok(Some(_)) | Err(rustix::io::Errno::INTR) => {}
+            Ok(None) => return false,
+            Err(error) => return error == rustix::io::Errno::CHILD,
         }
     }
+    false
 }
 
 /// Every process below this one, from `/proc`.

@@ -88,6 +88,13 @@ impl Known {
         Ok(&self.mounts)
     }
 
+    /// Whether a file is on a server, or behind a program, that may not answer; also where that cannot be told.
+    pub(crate) fn is_remote(&mut self, file: &Located) -> bool {
+        let own = device(&file.attributes);
+        self.mounts()
+            .map_or(true, |mounts| mounts.iter().any(|mount| is_remote(mount) && number(mount) == own))
+    }
+
     /// The names that a file has at the places which `kept` stands for.
     ///
     /// # Errors

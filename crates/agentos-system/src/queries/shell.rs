@@ -21,7 +21,7 @@ impl Read for Shell {
         let words = words(args.line())?;
         let folder = args.folder.as_ref().map_or_else(|| "/".to_owned(), ToString::to_string);
         count_one();
-        let ended = run(Asked {
+        let mut ended = run(Asked {
             cells: machine.cells.clone(),
             command: agentos_cell::Command { words, folder, confinement: Confinement::Observe },
             time: Duration::from_secs(args.time_limit_seconds.get()),
@@ -29,6 +29,7 @@ impl Read for Shell {
             viewer: viewer.clone(),
             protected: machine.protected.clone(),
         })?;
-        Ok(output(ended, &viewer))
+        let advice = machine.remembered.observed(&mut ended);
+        Ok(output(ended, &viewer, advice))
     }
 }

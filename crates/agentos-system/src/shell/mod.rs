@@ -5,6 +5,7 @@
 //! opened here in its place ([`supervisor`]), by the rules for reading that hold for whoever asks, on the file itself and not on a
 //! path that may be exchanged.
 
+mod advice;
 pub(crate) mod apply;
 mod bus;
 mod cells;
@@ -12,6 +13,8 @@ mod cgroup;
 mod limits;
 mod output;
 mod preview;
+mod programs;
+mod remembered;
 mod resolve;
 mod supervisor;
 mod told;
@@ -36,6 +39,8 @@ use cells::Begun;
 pub(crate) use cells::Cells;
 pub(crate) use output::{Captured, Outputs};
 pub(crate) use preview::{moment, preview};
+use programs::Ran;
+pub(crate) use remembered::Remembered;
 use supervisor::{Sight, Supervisor};
 pub(crate) use told::output;
 pub(crate) use view::{Overlay, View};
@@ -68,6 +73,8 @@ pub(crate) struct Ended {
     pub(crate) stdout: Captured,
     pub(crate) stderr: Captured,
     pub(crate) refused: Vec<Refused>,
+    /// The programs that opened something.
+    pub(crate) programs: Vec<Ran>,
     pub(crate) limits: Limits,
     pub(crate) took: Duration,
 }
@@ -124,13 +131,14 @@ impl Running {
         let limits = bound.told();
         // Its first process ends with it, and all others with that one.
         drop(cell);
-        refused.extend(supervisor.end());
+        let (refused_calls, programs) = supervisor.end();
+        refused.extend(refused_calls);
         let _ = next.map(std::thread::JoinHandle::join);
         if let Some((Word::NotStarted, reason)) = sentence(&socket) {
             return Err(QueryError::invalid("command", reason));
         }
         let (stdout, stderr) = outputs.into_captured();
-        Ok(Ended { status, stdout, stderr, refused, limits, took: at.elapsed() })
+        Ok(Ended { status, stdout, stderr, refused, programs, limits, took: at.elapsed() })
     }
 }
 

@@ -23,8 +23,10 @@ use rustix::io::Errno;
 use rustix::net::AddressFamily;
 use rustix::process::{Pid, PidfdFlags, PidfdGetfdFlags, Signal, pidfd_getfd, pidfd_open, pidfd_send_signal};
 
+use super::advice::is_for_another_mode;
 use super::bus::relay;
 use super::preview::{self, Maker};
+use super::programs::{Programs, Ran};
 use super::resolve::{Found, Task, file_type, walk};
 use super::view::View;
 use crate::QueryError;
@@ -53,7 +55,7 @@ pub(super) const TERMINAL: (u32, u32) = (5, 0);
 
 /// A thread that answers a command's calls.
 pub(super) struct Supervisor {
-    thread: JoinHandle<Vec<Refused>>,
+    thread: JoinHandle<(Vec<Refused>, Vec<Ran>)>,
     over: mpsc::Sender<()>,
 }
 
@@ -72,17 +74,26 @@ impl Supervisor {
     ) -> std::io::Result<Self> {
         let (over, told) = mpsc::channel();
         let thread = std::thread::Builder::new().name("shell".to_owned()).spawn(move || {
-            let (namespace, refused, relays) = (None, Vec::new(), Vec::new());
-            let mut answering =
-                Answering { listener, sight, viewer, protected, known, deadline, namespace, refused, relays };
+            let mut answering = Answering {
+                listener,
+                sight,
+                viewer,
+                protected,
+                known,
+                deadline,
+                namespace: None,
+                refused: Vec::new(),
+                programs: Programs::default(),
+                relays: Vec::new(),
+            };
             answering.run(&told);
-            answering.refused()
+            answering.end()
         })?;
         Ok(Self { thread, over })
     }
 
-    /// The command is over. Says what was refused.
-    pub(super) fn end(self) -> Vec<Refused> {
+    /// The command is over. Says what was refused, and which programs ran.
+    pub(super) fn end(self) -> (Vec<Refused>, Vec<Ran>) {
         let _ = self.over.send(());
         self.thread.join().unwrap_or_default()
     }
@@ -107,8 +118,9 @@ pub(super) struct Answering {
     /// The command's process namespace, once it is known.
     namespace: Option<u64>,
     refused: Vec<Refused>,
-    /// Connections to the system bus, each with the calls that were refused on it.
-    relays: Vec<JoinHandle<Vec<String>>>,
+    programs: Programs,
+    /// Connections to the system bus, each with the program that made it and the calls that were refused on it.
+    relays: Vec<(Option<usize>, JoinHandle<Vec<String>>)>,
 }
 
 /// What becomes of a call that opens something.
@@ -145,6 +157,7 @@ impl Answering {
         if call.call == libc::SYS_kill || call.call == libc::SYS_tgkill {
             return self.signal(call);
         }
+        self.programs.asks(call.thread, &self.sight);
         if call.call == libc::SYS_connect || call.call == libc::SYS_bind {
             match self.address(call) {
                 Ok(()) => self.listener.done(call),
@@ -400,13 +413,14 @@ impl Answering {
             }
             refused.into_inner()
         });
-        self.relays.push(relay.map_err(errno)?);
+        self.relays.push((self.programs.that_asks(), relay.map_err(errno)?));
         Ok(())
     }
 
-    /// What was refused, on the system bus too.
-    fn refused(mut self) -> Vec<Refused> {
-        for relay in std::mem::take(&mut self.relays) {
+    /// What was refused, on the system bus too, and which programs ran.
+    fn end(mut self) -> (Vec<Refused>, Vec<Ran>) {
+        for (program, relay) in std::mem::take(&mut self.relays) {
+            self.programs.again(program);
             for call in relay.join().unwrap_or_default() {
                 self.refuse(
                     "call",
@@ -416,12 +430,16 @@ impl Answering {
                 );
             }
         }
-        self.refused
+        let programs = self.programs.ran(&self.protected, &self.viewer, &mut self.known);
+        (self.refused, programs)
     }
 
     /// Notes a refusal, once, and gives the error for it. That programs which list processes look at each one's environment
     /// too would crowd out what the caller wants to know.
     pub(super) fn refuse(&mut self, what: &str, on: &[u8], because: &str, error: Errno) -> Errno {
+        if is_for_another_mode(what) {
+            self.programs.is_refused();
+        }
         let refused = Refused { what: what.to_owned(), on: encode(on), because: because.to_owned() };
         let is_environment = on.starts_with(b"/proc/") && on.ends_with(b"/environ");
         if self.refused.len() < MOST_REFUSED && !is_environment && !self.refused.contains(&refused) {

@@ -7,14 +7,15 @@ use super::{Captured, Ended};
 use crate::machine::Viewer;
 use crate::queries::file::encode;
 
-/// What a command said, with secrets in it masked for whom they are masked for.
-pub(crate) fn output(ended: Ended, viewer: &Viewer) -> Output {
+/// What a command said, with secrets in it masked for whom they are masked for, and the advice that follows from how it ended.
+pub(crate) fn output(ended: Ended, viewer: &Viewer, advice: Option<String>) -> Output {
     Output {
         exit_status: ended.status,
         timed_out: ended.status.is_none(),
         stdout: said(&ended.stdout, viewer),
         stderr: said(&ended.stderr, viewer),
         refused: ended.refused,
+        advice,
         limits: ended.limits,
         milliseconds: u64::try_from(ended.took.as_millis()).unwrap_or(u64::MAX),
     }

@@ -33,7 +33,7 @@ impl Plan for api::Preview {
         let folder = args.folder.as_ref().map_or_else(|| "/".to_owned(), ToString::to_string);
         let begun = moment();
         count_one();
-        let (ended, view) = preview(
+        let (mut ended, view) = preview(
             Asked {
                 cells: planner.machine.cells.clone(),
                 command: agentos_cell::Command {
@@ -66,8 +66,9 @@ impl Plan for api::Preview {
         for text in not_covered(&counts, &view.left_out) {
             planner.not_covered(text);
         }
-        let output = output(ended, planner.viewer);
-        planner.said(output);
+        let changed = !counts.parts().is_empty() || counts.left_out().is_some();
+        let advice = planner.machine.remembered.previewed(&mut ended, changed);
+        planner.said(output(ended, planner.viewer, advice));
         Ok(())
     }
 }
