@@ -14,14 +14,11 @@ use std::os::unix::net::UnixStream;
 
 use rustix::fs::Mode;
 use rustix::process::{Resource, Rlimit, setrlimit, setsid};
-use rustix::thread::{
-    CapabilitySet, CapabilitySets, UnshareFlags, capabilities, remove_capability_from_bounding_set,
-    set_capabilities, set_no_new_privs,
-};
+use rustix::thread::{CapabilitySet, UnshareFlags, set_no_new_privs};
 use seccompiler::BpfProgram;
 
 use crate::command::{Apply, Command, Word};
-use crate::enter::{close_on_exec, empty_pipe, execute, failed, fork, install, say};
+use crate::enter::{close_on_exec, empty_pipe, execute, failed, fork, install, keep_capabilities, say};
 use crate::send::send;
 
 /// What is left of root's capabilities: to administer by files, by signals, by the network, and as other users.
@@ -89,17 +86,8 @@ fn confine(
     empty_pipe()
         .and_then(|empty| rustix::stdio::dup2_stdin(&empty))
         .map_err(failed("an empty standard input"))?;
-    for capability in (0..=40).map(|number| CapabilitySet::from_bits_retain(1 << number)) {
-        if !LEFT.contains(capability) {
-            // A number that this kernel does not know is not there to be taken.
-            let _ = remove_capability_from_bounding_set(capability);
-        }
-    }
-    let had = capabilities(None).map_err(failed("the capabilities"))?;
-    let left = LEFT & had.permitted;
     // None is inheritable: a program gets them because it is root's, and loses them when it becomes another user.
-    let sets = CapabilitySets { effective: left, permitted: left, inheritable: CapabilitySet::empty() };
-    set_capabilities(None, sets).map_err(failed("the capabilities"))?;
+    keep_capabilities(LEFT, CapabilitySet::empty())?;
     set_no_new_privs(true).map_err(failed("no new privileges"))?;
     // Should the process be gone that looks after it, it goes, too.
     rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL))

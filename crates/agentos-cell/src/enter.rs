@@ -140,17 +140,7 @@ fn confine(command: &Command, socket: &UnixStream, filters: &[BpfProgram; 3]) ->
         Confinement::Observe | Confinement::Apply(_) => OBSERVING,
         Confinement::Preview(_) => PREVIEWING,
     };
-    for capability in (0..=40).map(|number| CapabilitySet::from_bits_retain(1 << number)) {
-        if !left.contains(capability) {
-            // A number that this kernel does not know is not there to be taken.
-            let _ = remove_capability_from_bounding_set(capability);
-        }
-    }
-    // In a container there may be fewer of them.
-    let had = capabilities(None).map_err(failed("the capabilities"))?;
-    let left = left & had.permitted;
-    let sets = CapabilitySets { effective: left, permitted: left, inheritable: left };
-    set_capabilities(None, sets).map_err(failed("the capabilities"))?;
+    keep_capabilities(left, left)?;
     set_no_new_privs(true).map_err(failed("no new privileges"))?;
     close_on_exec().map_err(failed("the descriptors"))?;
     let [supervised, allowed, refused] = filters;
@@ -160,6 +150,22 @@ fn confine(command: &Command, socket: &UnixStream, filters: &[BpfProgram; 3]) ->
     install(allowed, 0).map_err(failed("the filter for system calls"))?;
     install(refused, 0).map_err(failed("the filter for system calls"))?;
     send(socket, Word::Ready, &[listener.as_fd()]).map_err(failed("handing over the listener"))
+}
+
+/// Takes all capabilities but `left` from this process for good. Of those, programs that it starts have `inheritable` without being
+/// root's (capabilities(7)).
+pub(crate) fn keep_capabilities(left: CapabilitySet, inheritable: CapabilitySet) -> Result<(), String> {
+    for capability in (0..=40).map(|number| CapabilitySet::from_bits_retain(1 << number)) {
+        if !left.contains(capability) {
+            // A number that this kernel does not know is not there to be taken.
+            let _ = remove_capability_from_bounding_set(capability);
+        }
+    }
+    // In a container there may be fewer of them.
+    let had = capabilities(None).map_err(failed("the capabilities"))?;
+    let left = left & had.permitted;
+    let sets = CapabilitySets { effective: left, permitted: left, inheritable: inheritable & left };
+    set_capabilities(None, sets).map_err(failed("the capabilities"))
 }
 
 /// The reading end of a pipe that nobody writes to.

@@ -26,6 +26,9 @@ pub(crate) struct Arguments {
     suite: Option<Suite>,
 }
 
+/// Starts of agentd until the machine has started anew: with it, within it for what commands may have, with it again.
+const STARTS: usize = 3;
+
 /// Builds the disk and does all of it.
 ///
 /// # Errors
@@ -53,14 +56,14 @@ pub(super) fn run(arguments: &Arguments) -> Result<()> {
     held("it starts anew when it is told to", || machine.reboot().map(|()| String::new()))?;
 
     let mut machine = boot(&bootable, &disk)?;
-    held("the ledger goes on after a new start", || goes_on(&machine, 2))?;
+    held("the ledger goes on after a new start", || goes_on(&machine, STARTS))?;
     held("the ledger goes on after the clock was set back", || clock_set_back(&machine))?;
     let mut acknowledged = Vec::new();
     for (round, enough) in (1..).zip(CUTS) {
         acknowledged.extend(power_cut::cut(machine, round, enough)?);
         machine = boot(&bootable, &disk)?;
         let statement = format!("nothing acknowledged is lost in power cut {round} of {}", CUTS.len());
-        held(&statement, || nothing_is_lost(&machine, &acknowledged, 3 + round))?;
+        held(&statement, || nothing_is_lost(&machine, &acknowledged, STARTS + 1 + round))?;
     }
     held("it powers off when it is told to", || machine.power_off().map(|()| String::new()))?;
     held("nothing acknowledged needs what was not flushed", || a_forgetful_disk(&bootable))
