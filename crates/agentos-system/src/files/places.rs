@@ -18,15 +18,12 @@ use super::protected::{Protected, is_below};
 use super::rules::{Kept, Node};
 use super::{Located, device};
 use crate::procfs::mountinfo::{self, Mount};
-use crate::procfs::read;
 use crate::{QueryError, Viewer};
 
 /// How long what was found is used.
 const FRESH: Duration = Duration::from_millis(20);
 /// Names that are looked at when patterns are compared with what is on the disk. With more, nothing is read.
 const MOST_ENTRIES: usize = 50_000;
-/// Most that is read of the list of mounts, in bytes.
-const LONGEST_MOUNTINFO: usize = 4 << 20;
 
 /// What was found out for one viewer a moment ago.
 #[derive(Debug, Default)]
@@ -83,7 +80,7 @@ impl Known {
     pub(super) fn mounts(&mut self) -> Result<&[Mount], QueryError> {
         self.refresh();
         if self.mounts.is_empty() {
-            self.mounts = mountinfo::parse(&read("/proc/thread-self/mountinfo", LONGEST_MOUNTINFO)?);
+            self.mounts = mountinfo::now()?;
         }
         Ok(&self.mounts)
     }
@@ -92,7 +89,7 @@ impl Known {
     pub(crate) fn is_remote(&mut self, file: &Located) -> bool {
         let own = device(&file.attributes);
         self.mounts()
-            .map_or(true, |mounts| mounts.iter().any(|mount| is_remote(mount) && number(mount) == own))
+            .map_or(true, |mounts| mounts.iter().any(|mount| mount.is_remote() && number(mount) == own))
     }
 
     /// The names that a file has at the places which `kept` stands for.
@@ -102,7 +99,7 @@ impl Known {
     pub(super) fn names(&mut self, kept: &Kept, file: &Located) -> Result<Vec<Vec<u8>>, QueryError> {
         self.mounts()?;
         let own = device(&file.attributes);
-        let key = self.mounts.iter().any(|mount| is_remote(mount) && number(mount) == own).then_some(own);
+        let key = self.mounts.iter().any(|mount| mount.is_remote() && number(mount) == own).then_some(own);
         self.at(kept, key).as_ref().map(|places| places.names(file)).map_err(|TooMany| too_many(file))
     }
 
@@ -146,12 +143,6 @@ fn too_many(file: &Located) -> QueryError {
     }
 }
 
-/// A mount of what is on a server, or behind a program, that may not answer.
-fn is_remote(mount: &Mount) -> bool {
-    let remote = [&b"nfs"[..], b"cifs", b"smb", b"ceph", b"fuse", b"9p", b"afs", b"autofs"];
-    remote.iter().any(|kind| mount.file_system.starts_with(kind))
-}
-
 fn number(mount: &Mount) -> (u32, u32) {
     (mount.major, mount.minor)
 }
@@ -160,7 +151,7 @@ fn number(mount: &Mount) -> (u32, u32) {
 fn away(mounts: &[Mount], device: Option<(u32, u32)>) -> Vec<&[u8]> {
     mounts
         .iter()
-        .filter(|mount| is_remote(mount) && Some(number(mount)) != device)
+        .filter(|mount| mount.is_remote() && Some(number(mount)) != device)
         .map(|mount| mount.point.as_slice())
         .collect()
 }

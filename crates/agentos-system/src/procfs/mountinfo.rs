@@ -1,6 +1,12 @@
 //! `/proc/self/mountinfo` (`proc_pid_mountinfo(5)`): what is mounted where.
 
-use super::decimal;
+use super::{decimal, read};
+use crate::QueryError;
+
+/// Most that is read of the list, in bytes.
+const LONGEST: usize = 4 << 20;
+/// File systems on a server, or behind a program, by how their types begin.
+const REMOTE: [&[u8]; 8] = [b"nfs", b"cifs", b"smb", b"ceph", b"fuse", b"9p", b"afs", b"autofs"];
 
 /// One mount.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,6 +26,21 @@ pub(crate) struct Mount {
     pub(crate) source: Vec<u8>,
     /// Options of the file system itself, joined by commas.
     pub(crate) file_system_options: Vec<u8>,
+}
+
+impl Mount {
+    /// It is of what is on a server, or behind a program, that may not answer.
+    pub(crate) fn is_remote(&self) -> bool {
+        REMOTE.iter().any(|kind| self.file_system.starts_with(kind))
+    }
+}
+
+/// All mounts that this thread sees, in the order of [`parse`].
+///
+/// # Errors
+/// The list cannot be read.
+pub(crate) fn now() -> Result<Vec<Mount>, QueryError> {
+    Ok(parse(&read("/proc/thread-self/mountinfo", LONGEST)?))
 }
 
 /// All mounts in the file, in its order: later ones cover earlier ones at the same point. A line that cannot be read is

@@ -17,7 +17,6 @@ use rustix::io::Errno;
 
 use super::limits::Limits;
 use crate::procfs::mountinfo;
-use crate::procfs::read;
 
 /// Where agentd's own processes go.
 const OWN: &str = "main";
@@ -137,7 +136,7 @@ fn own() -> Option<PathBuf> {
     let mut groups = String::new();
     File::open("/proc/self/cgroup").ok()?.take(LONGEST).read_to_string(&mut groups).ok()?;
     let path = groups.lines().find_map(|line| line.strip_prefix("0::/"))?.to_owned();
-    let mounts = mountinfo::parse(&read("/proc/self/mountinfo", 4 << 20).ok()?);
+    let mounts = mountinfo::now().ok()?;
     let mount = mounts.iter().find(|mount| mount.file_system == b"cgroup2")?;
     let root = std::str::from_utf8(&mount.root).ok()?.trim_matches('/');
     let rest = Path::new(&path).strip_prefix(root).ok()?;

@@ -16,10 +16,7 @@ use rustix::io::Errno;
 use crate::QueryError;
 use crate::files::link_to;
 use crate::procfs::mountinfo::{self, Mount};
-use crate::procfs::read;
 
-/// Most that is read of the list of mounts, in bytes.
-const LONGEST_MOUNTINFO: usize = 4 << 20;
 /// File systems that are the kernel's own: they are seen and not written.
 const KERNELS_OWN: [&[u8]; 15] = [
     b"sysfs",
@@ -38,8 +35,6 @@ const KERNELS_OWN: [&[u8]; 15] = [
     b"nsfs",
     b"rpc_pipefs",
 ];
-/// File systems on a server or behind a program that may not answer, by how their types begin.
-const FAR: [&[u8]; 8] = [b"nfs", b"cifs", b"smb", b"ceph", b"fuse", b"9p", b"afs", b"autofs"];
 /// The attribute in which overlayfs keeps the handle of the file that was copied (overlayfs.rst).
 const ORIGIN: &str = "trusted.overlay.origin";
 /// Longest handle of a file (`MAX_HANDLE_SZ`).
@@ -102,7 +97,7 @@ impl Chosen {
     /// # Errors
     /// The list of mounts cannot be read.
     pub(super) fn of(hidden: &[Vec<u8>]) -> Result<Self, QueryError> {
-        let mounts = mountinfo::parse(&read("/proc/thread-self/mountinfo", LONGEST_MOUNTINFO)?);
+        let mounts = mountinfo::now()?;
         let mut seen: Vec<(&Mount, Statx, OwnedFd)> = mounts.iter().filter_map(visible).collect();
         // A folder before what is in it.
         seen.sort_by_key(|(mount, ..)| {
@@ -135,7 +130,7 @@ impl Chosen {
             (b"/proc", _) => How::Processes,
             (b"/dev", _) => How::Devices,
             (_, true) if KERNELS_OWN.contains(&mount.file_system.as_slice()) => How::ReadOnly,
-            (_, true) if FAR.iter().any(|kind| mount.file_system.starts_with(kind)) => How::Hidden,
+            (_, true) if mount.is_remote() => How::Hidden,
             (_, true) => How::Overlay,
             // What is mounted on a file: a socket would lead to whoever listens there.
             (_, false) if FileType::from_raw_mode(found.stx_mode.into()) == FileType::RegularFile => {
